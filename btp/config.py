@@ -1,0 +1,55 @@
+"""From plain nested dicts (a config file) to the project's dataclasses; unknown keys fail."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from btp.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
+    """Make a dataclass from a mapping.
+
+    Lists become tuples, and mappings nested dataclasses where the field is one.
+
+    Args:
+        cls: dataclass.
+        settings: its fields by name; those left out keep their defaults.
+        where: what error messages call the mapping, such as "recipe".
+
+    Raises:
+        ConfigError: for an unknown key, naming the nearest known one, or a value of another type.
+    """
+    hints = get_type_hints(cls)
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
+            raise ConfigError(f"{where}.{key} is not a setting{hint}")
+        kind = hints[key]
+        if is_dataclass(kind) and isinstance(value, Mapping):
+            value = build(kind, value, f"{where}.{key}")  # type: ignore[arg-type]
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif kind in (int, float, bool, str):
+            value = _scalar(kind, value, f"{where}.{key}")
+        values[key] = value
+    return cls(**values)
+
+
+def _scalar(kind: type, value: Any, where: str) -> Any:
+    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not fits:
+        raise ConfigError(
+            f"{where} is {value!r}, a {type(value).__name__}; expected {kind.__name__}"
+        )
+    return value

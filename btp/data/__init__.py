@@ -1,0 +1,1 @@
+"""Reading, listing, making and preparing point clouds."""

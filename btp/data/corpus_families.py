@@ -1,0 +1,34 @@
+"""The shape families of the pretraining corpus.
+
+None is a category of the demo set and none uses its generators. A family spans what a category does
+not: every call draws another kind of thing. Its words are comparisons with everyday things, decided
+by the parameters alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from btp.data.corpus_assembled import assembled
+from btp.data.corpus_bars import framed, grown, looped, swept
+from btp.data.corpus_lumps import faceted, lump, squared
+from btp.data.corpus_machined import machined, plate
+from btp.data.corpus_prisms import beam, prism
+from btp.data.corpus_shape import Rng, Shape
+from btp.data.corpus_turned import turned
+
+FAMILIES: dict[str, Callable[[Rng], Shape]] = {
+    "assembled": assembled,
+    "beam": beam,
+    "faceted": faceted,
+    "framed": framed,
+    "grown": grown,
+    "looped": looped,
+    "lump": lump,
+    "machined": machined,
+    "plate": plate,
+    "prism": prism,
+    "squared": squared,
+    "swept": swept,
+    "turned": turned,
+}

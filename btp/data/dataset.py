@@ -1,0 +1,239 @@
+"""What every dataset on disk has in common: categories, samples, clouds, and what is missing."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from btp.data.formats import read_labelled_points, read_points
+from btp.errors import ConfigError, DataError
+from btp.types import Cloud, Sample
+
+SPLITS = ("test", "train")
+_SHOWN = 10  # names listed in an error before "and n more"
+
+
+class Dataset(ABC):
+    """A dataset in the layout `<category>/{train,test,<labels>}/`, listed in sorted order.
+
+    Training scans are normal. A defective test scan has a label file `x y z label` of its own
+    points; both benchmarks order and even count these otherwise than the scan's cloud file, so its
+    geometry is read from there too.
+    """
+
+    name: str
+    suffixes: tuple[str, ...] = (".pcd",)
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        """Take the folder of each category."""
+        self._folders = dict(sorted(folders.items()))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the categories on disk, sorted."""
+        return tuple(self._folders)
+
+    def samples(self, category: str, split: str) -> list[Sample]:
+        """List the scans of a category's "train" or "test" split, sorted by name.
+
+        A split that is not there is empty, and a defective scan without a label file is left out;
+        `missing` names both.
+
+        Raises:
+            ConfigError: unknown category or split.
+        """
+        if split not in SPLITS:
+            raise ConfigError(f"unknown split '{split}', expected one of {', '.join(SPLITS)}")
+        if category not in self._folders:
+            raise ConfigError(_unknown_category(self.name, category, self.categories))
+        samples = (self._sample(category, split, path) for path in self._scans(category, split))
+        listed = (
+            sample
+            for sample in samples
+            if not sample.is_anomalous or (sample.label_path and sample.label_path.is_file())
+        )
+        return sorted(listed, key=lambda sample: sample.name)
+
+    def read(self, sample: Sample) -> Cloud:
+        """Read a scan whole, with its point labels.
+
+        Returns:
+            A cloud in the file's units and order: from the label file if the scan is defective,
+            from the cloud file with all labels False if it is normal.
+
+        Raises:
+            DataError: an unreadable or empty file, non-finite points, or a defective scan with no
+                point labelled defective.
+        """
+        if sample.label_path is None:
+            points = read_points(sample.path)
+            return Cloud(points, np.zeros(len(points), bool), sample.category, sample.name)
+        labelled, labels = read_labelled_points(sample.label_path)
+        if not labels.any():
+            raise DataError(
+                f"{sample.label_path}: all {len(labels)} points are labelled 0, but the scan is "
+                "listed as defective; expected at least one 1. Download the file again."
+            )
+        return Cloud(labelled, labels, sample.category, sample.name)
+
+    def _scans(self, category: str, split: str) -> list[Path]:
+        return visible_files(self._folders[category] / split, self.suffixes)
+
+    def _sample(self, category: str, split: str, path: Path) -> Sample:
+        defective = split == "test" and self._is_defective(category, path)
+        label_path = self._label_path(category, path) if defective else None
+        return Sample(category, split, path.stem, path, label_path, defective)
+
+    @abstractmethod
+    def _is_defective(self, category: str, path: Path) -> bool:
+        """Whether a test scan is defective, from its name or its label file."""
+
+    def _label_path(self, category: str, path: Path) -> Path:
+        return label_folder(self._folders[category]) / f"{path.stem}.txt"
+
+
+class Benchmark(Dataset):
+    """A published dataset, checked file by file against the inventory that ships with BTP."""
+
+    def __init__(self, folders: Mapping[str, Path], allow_missing: bool) -> None:
+        """Take the folder of each category; see `check` for `allow_missing`."""
+        super().__init__(folders)
+        if not allow_missing:
+            self.check()
+
+    def check(self) -> None:
+        """Stop if the download is not complete.
+
+        Raises:
+            DataError: names what is missing, empty or unexpected, and how many.
+        """
+        problems = [
+            f"{len(names)} {kind}: {_shortened(names)}"
+            for kind, names in (
+                ("missing", self.missing()),
+                ("empty (0 bytes; 7z does this to RAR archives, use unar)", self.empty()),
+                ("unexpected", self.unexpected()),
+            )
+            if names
+        ]
+        if problems:
+            raise DataError(
+                f"{self.name}: the data on disk is not the published set. "
+                + "; ".join(problems)
+                + ". Complete the download, or set dataset.allow_missing=true to go on without."
+            )
+
+    def missing(self) -> list[str]:
+        """Name the published categories, scans and label files that are not on disk."""
+        expected = self._expected()
+        found = self._found()
+        absent = sorted(set(expected) - set(self._folders))
+        missing = [f"{category}/ (the whole category)" for category in absent]
+        for category in self._folders:
+            files = set(expected.get(category, ())) | set(self._needed_labels(category))
+            missing += sorted(files - found[category].keys())
+        return missing
+
+    def unexpected(self) -> list[str]:
+        """Name the categories, scans and label files on disk that were not published."""
+        expected = self._expected()
+        found = self._found()
+        unknown = [
+            f"{name}/ (the whole category)" for name in self._folders if name not in expected
+        ]
+        known = (name for name in self._folders if expected.get(name))
+        return unknown + [
+            file for name in known for file in sorted(found[name].keys() - set(expected[name]))
+        ]
+
+    def empty(self) -> list[str]:
+        """Name the scans and label files of 0 bytes."""
+        return [
+            file
+            for files in self._found().values()
+            for file, path in sorted(files.items())
+            if path.stat().st_size == 0
+        ]
+
+    def _expected(self) -> dict[str, list[str]]:
+        """Category -> its published files; none where only the category's name is known."""
+        inventory = resources.files("btp.data") / "inventories" / f"{self.name}.csv"
+        expected: dict[str, list[str]] = {}
+        with inventory.open(encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                files = expected.setdefault(row["category"], [])
+                files.append(f"{row['category']}/{row['split']}/{row['file']}")
+                if row["gt_file"]:
+                    files.append(f"{row['category']}/gt/{row['gt_file']}")
+        return expected
+
+    def _found(self) -> dict[str, dict[str, Path]]:
+        """Category -> file as the inventory writes it -> path."""
+        found: dict[str, dict[str, Path]] = {}
+        for category, folder in self._folders.items():
+            files = [(split, path) for split in SPLITS for path in self._scans(category, split)]
+            files += [("gt", path) for path in visible_files(label_folder(folder), (".txt",))]
+            found[category] = {f"{category}/{part}/{path.name}": path for part, path in files}
+        return found
+
+    def _needed_labels(self, category: str) -> list[str]:
+        samples = (self._sample(category, "test", path) for path in self._scans(category, "test"))
+        return [f"{category}/gt/{s.label_path.name}" for s in samples if s.label_path]
+
+
+def category_folders(root: Path) -> dict[str, Path]:
+    """The folders in `root` that have a train or test folder in them, by name."""
+    if not root.is_dir():
+        return {}
+    return {
+        folder.name: folder
+        for folder in root.iterdir()
+        if any((folder / split).is_dir() for split in SPLITS)
+    }
+
+
+def require_categories(folders: Mapping[str, Path], root: Path, expected: str) -> None:
+    """Stop where no category was found.
+
+    Raises:
+        DataError: says what is in `root` and what should be.
+    """
+    if folders:
+        return
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    found = f"holds {_shortened(names)}" if names else "no such folder, or an empty one"
+    raise DataError(f"{root}: {found}; {expected}")
+
+
+def label_folder(category: Path) -> Path:
+    """The folder of label files: "gt" in any case, since the benchmarks write it differently."""
+    folders = sorted(path for path in category.iterdir() if path.name.lower() == "gt")
+    return folders[0] if folders else category / "gt"
+
+
+def visible_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """The files of these kinds in a folder, sorted, without hidden ones; none if it is absent."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()
+    )
+
+
+def _unknown_category(dataset: str, category: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(category, known, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{dataset}: unknown category '{category}', expected one of {', '.join(known)}.{hint}"
+
+
+def _shortened(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

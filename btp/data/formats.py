@@ -1,0 +1,256 @@
+"""Read and write clouds, meshes and label files; every failure names the file and what to do."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btp.data.mesh import decode_mesh
+from btp.data.pcd import decode_pcd, encode_pcd
+from btp.data.ply import decode_ply_points, encode_ply
+from btp.data.table import encode_table, read_table
+from btp.errors import DataError
+from btp.files import write_atomically
+
+MESH_SUFFIXES = (".obj", ".off", ".ply", ".stl")
+TEXT_SUFFIXES = (".csv", ".txt", ".xyz")
+POINT_SUFFIXES = tuple(sorted((*MESH_SUFFIXES, *TEXT_SUFFIXES, ".npy", ".npz", ".pcd")))
+
+_POINT_ARRAYS = ("points", "xyz", "pcd")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+Points = NDArray[np.floating]
+
+
+def read_points(
+    path: str | Path, on_invalid: Literal["error", "keep", "drop"] = "error"
+) -> NDArray[np.floating]:
+    """Read the points of a cloud, or the vertices of a mesh, in the order of the file.
+
+    Args:
+        path: pcd, ply, obj, stl, off, xyz, txt, csv, npy or npz. Text and npy need x, y, z in
+            their first three columns or under these names; an npz names its array points, xyz or
+            pcd, or holds a single unnamed one.
+        on_invalid: what to do with rows that are NaN or infinite, which an organised scan has
+            where the sensor saw nothing: "error", "keep" them, or "drop" them.
+
+    Returns:
+        float32 or float64 [R, 3] as stored, in the file's units, in memory of its own.
+
+    Raises:
+        DataError: missing, empty, cut off or unreadable file; no finite point; or non-finite rows
+            under on_invalid="error".
+    """
+    path = Path(path)
+    if path.suffix.lower() not in POINT_SUFFIXES:
+        raise DataError(
+            f"{path}: files of kind '{path.suffix}' are not read; known are "
+            f"{', '.join(POINT_SUFFIXES)}. Convert the file to one of these."
+        )
+    with _naming(path):
+        points = np.array(_decode_points(path), order="C")
+    finite = _finite_rows(points)
+    if not finite.any():
+        raise DataError(
+            f"{path}: {len(points)} points, none of them finite; expected at least one."
+        )
+    if on_invalid == "error":
+        _require_finite(path, finite)
+    return points[finite] if on_invalid == "drop" else points
+
+
+def read_mesh(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Read a triangle mesh.
+
+    Args:
+        path: obj, stl, off or ply; larger polygons become triangles.
+
+    Returns:
+        Vertices float64 [V, 3] in the file's units and order, and triangles int64 [F, 3], F >= 1.
+
+    Raises:
+        DataError: missing, empty or unreadable file, no faces, or non-finite vertices.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        raise DataError(
+            f"{path}: files of kind '{path.suffix}' hold no mesh; expected one of "
+            f"{', '.join(MESH_SUFFIXES)}."
+        )
+    with _naming(path):
+        data = path.read_bytes()
+        if path.suffix.lower() == ".ply":
+            decode_ply_points(data)  # trimesh does not notice an ascii ply that is cut off
+        vertices, faces = decode_mesh(data, path.suffix.lower())
+    if not len(faces):
+        raise DataError(
+            f"{path}: {len(vertices)} vertices and no faces; expected a mesh. Read it as points, "
+            "or export the surface with its triangles."
+        )
+    _require_finite(path, _finite_rows(vertices))
+    return vertices, faces
+
+
+def read_labelled_points(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read a ground-truth file: `x y z label` a row, separated by white space or commas.
+
+    Returns:
+        Points float64 [R, 3], and labels bool [R], True for every label other than 0.
+
+    Raises:
+        DataError: missing, empty or unreadable file, another number of columns, non-finite
+            points, or a label that is negative or not a number.
+    """
+    path = Path(path)
+    with _naming(path):
+        table, _ = read_table(path)
+        if table.shape[1] != 4:
+            raise ValueError(f"{table.shape[1]} columns, expected four: x y z label")
+        labels = table[:, 3]
+        wrong = np.flatnonzero(~(labels >= 0) | np.isinf(labels))
+        if len(wrong):
+            raise ValueError(
+                f"label {labels[wrong[0]]} in row {wrong[0]} ({len(wrong)} such rows), expected "
+                "0 for normal and 1 for defective points"
+            )
+    points = np.ascontiguousarray(table[:, :3])
+    _require_finite(path, _finite_rows(points))
+    return points, labels != 0
+
+
+def write_pcd(path: str | Path, points: Points) -> None:
+    """Write points [R, 3] as a binary PCD file of float32."""
+    _write(path, encode_pcd(_as_points(points)))
+
+
+def write_ply(
+    path: str | Path,
+    points: Points,
+    scalars: Mapping[str, NDArray] | None = None,
+    colors: NDArray[np.uint8] | None = None,
+) -> None:
+    """Write a binary PLY file of float32 that CloudCompare and MeshLab open with its scores.
+
+    Args:
+        path: where to.
+        points: [R, 3].
+        scalars: name -> [R] values, such as the scores; stored as `scalar_<name>`.
+        colors: uint8 [R, 3], red, green, blue.
+
+    Raises:
+        ValueError: arrays of different lengths.
+    """
+    _write(path, encode_ply(_as_points(points), scalars, colors))
+
+
+def write_labelled_txt(
+    path: str | Path, points: Points, labels: NDArray[np.bool_], delimiter: str = ","
+) -> None:
+    """Write a ground-truth file, `x y z label` a row; float32 points are read back unchanged.
+
+    Args:
+        path: where to.
+        points: [R, 3].
+        labels: [R], True where defective.
+        delimiter: "," as in Anomaly-ShapeNet, or " " as in Real3D-AD.
+    """
+    _write(path, encode_table(_as_points(points), labels, delimiter))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Check that a file can be read at all, and turn a decoder's complaint into a DataError."""
+    try:
+        if path.stat().st_size == 0 and path.is_file():
+            raise DataError(
+                f"{path}: the file is empty (0 bytes). 7z writes empty files when it fails on a "
+                "RAR archive; extract it again with unar, or download it again."
+            )
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
+        if start == _LFS_POINTER:
+            raise DataError(
+                f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` where it "
+                "came from."
+            )
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check the path.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: not readable as {path.suffix[1:].lower()}: {error}. If the file is damaged, "
+            "export or download it again."
+        ) from error
+
+
+def _decode_points(path: Path) -> Points:
+    suffix = path.suffix.lower()
+    if suffix in TEXT_SUFFIXES:
+        return _xyz_columns(*read_table(path))
+    if suffix == ".npy":
+        return _as_points(np.load(path, allow_pickle=False))
+    if suffix == ".npz":
+        return _npz_points(path)
+    data = path.read_bytes()
+    if suffix == ".pcd":
+        return decode_pcd(data)
+    if suffix == ".ply":
+        return decode_ply_points(data)
+    vertices, _ = decode_mesh(data, suffix)
+    return vertices
+
+
+def _xyz_columns(table: NDArray[np.float64], names: list[str] | None) -> Points:
+    if names is None:
+        return _as_points(table)
+    if not set("xyz") <= set(names):
+        raise ValueError(f"columns are named {', '.join(names)}, expected x, y and z among them")
+    return table[:, [names.index(axis) for axis in "xyz"]]
+
+
+def _npz_points(path: Path) -> Points:
+    with np.load(path, allow_pickle=False) as arrays:
+        found = [name for name in _POINT_ARRAYS if name in arrays.files]
+        if not found and arrays.files == ["arr_0"]:
+            found = ["arr_0"]
+        if len(found) != 1:
+            raise ValueError(
+                f"holds the arrays {', '.join(arrays.files) or 'none'}, expected exactly one of "
+                f"{', '.join(_POINT_ARRAYS)}; rename the one that holds the points"
+            )
+        return _as_points(arrays[found[0]])
+
+
+def _as_points(array: NDArray) -> Points:
+    if array.ndim != 2 or array.shape[1] < 3 or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"an array of {array.dtype} with shape {list(array.shape)}, expected numbers of shape "
+            "[R, 3] with x, y, z in the first columns"
+        )
+    return array[:, :3].astype(np.result_type(array.dtype, np.float32), copy=False)
+
+
+def _write(path: str | Path, data: bytes) -> None:
+    write_atomically(Path(path), lambda file: file.write(data))
+
+
+def _finite_rows(points: Points) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(points).all(axis=1))
+
+
+def _require_finite(path: Path, finite: NDArray[np.bool_]) -> None:
+    if not finite.all():
+        raise DataError(
+            f"{path}: {np.count_nonzero(~finite)} of {len(finite)} points are NaN or infinite, "
+            f"first row {int(np.argmin(finite))} (from 0); expected finite coordinates. "
+            "Remove these rows from the file."
+        )

@@ -1,0 +1,121 @@
+"""Scoring the unseen categories, and the metrics of each (paper, Sec. 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from btp import metrics
+from btp.data.store import FeatureSet
+from btp.geometry import batches
+from btp.types import Features, Scores
+
+BATCH = 8
+METRICS = (
+    "object_auroc",
+    "object_ap",
+    "object_f1max",
+    "point_auroc",
+    "point_ap",
+    "aupro",
+    "coverage_auc",
+    "raw_point_auroc",
+    "raw_point_ap",
+    "raw_aupro",
+)
+"""All that is measured, in the order of the tables: at the sampled points, and with `raw_` at every
+point of the scan. `coverage_auc` is what the paper's tables call P-PRO (D4)."""
+
+
+@dataclass(frozen=True)
+class CategoryScores:
+    """The scores of all clouds of one category.
+
+    Attributes:
+        data: what was scored.
+        object_scores: float32 [M].
+        point_scores: float32 [M, N].
+    """
+
+    data: FeatureSet
+    object_scores: NDArray[np.float32]
+    point_scores: NDArray[np.float32]
+
+
+def score(
+    detector: Callable[[Features], Scores], data: FeatureSet, device: torch.device | str = "cpu"
+) -> CategoryScores:
+    """Score every cloud of a set with a detector, or anything called like one."""
+    objects, points = [], []
+    with torch.inference_mode():
+        for chunk in batches(len(data), BATCH):
+            scores = detector(data.batch(chunk, device)[0])
+            objects.append(scores.object_scores.float().cpu())
+            points.append(scores.point_scores.float().cpu())
+    return CategoryScores(data, torch.cat(objects).numpy(), torch.cat(points).numpy())
+
+
+def measure(scores: CategoryScores, thresholds: int | None = None) -> dict[str, float]:
+    """All metrics of one category; nan where its scans have one label only.
+
+    Args:
+        scores: of the category.
+        thresholds: None for exact AU-PRO, or the number of linear thresholds (the release: 200).
+    """
+    data = scores.data
+    objects = metrics.object_metrics(data.is_anomalous.numpy(), scores.object_scores)
+    labels, regions = data.labels.numpy(), data.region_ids.numpy()
+    points = metrics.point_metrics(list(labels), list(scores.point_scores))
+    raw = metrics.point_metrics_from_counts(data.counts, list(scores.point_scores))
+    values = list(scores.point_scores)
+    return {
+        **{f"object_{name}": value for name, value in objects.items()},
+        **{f"point_{name}": value for name, value in points.items()},
+        "aupro": metrics.aupro_from_regions(list(regions), values, thresholds=thresholds),
+        "coverage_auc": metrics.coverage_auc(list(labels), values),
+        **{f"raw_point_{name}": value for name, value in raw.items()},
+        "raw_aupro": metrics.aupro_from_counts(data.counts, values, thresholds=thresholds),
+    }
+
+
+def evaluate(
+    detector: Callable[[Features], Scores],
+    sets: Iterable[FeatureSet],
+    train_cat: str | None,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[CategoryScores, dict[str, Any]]]:
+    """Score unseen categories one by one.
+
+    Args:
+        detector: trained on `train_cat`.
+        sets: test sets, loaded lazily; that of the train category must not be among them.
+        train_cat: the annotated category.
+        device: of the detector.
+
+    Yields:
+        Scores and metrics of each category, in order.
+    """
+    for data in sets:
+        assert data.category != train_cat, "the train category is never scored"
+        scores = score(detector, data, device)
+        yield scores, measure(scores)
+
+
+def mean_over_categories(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, list[int]]]:
+    """Mean of each metric over the categories that define it.
+
+    Returns:
+        For each metric the mean, and the positions of the rows that were left out as nan.
+    """
+    result = {}
+    for name in METRICS:
+        values = np.array([row[name] for row in rows], dtype=float)
+        left_out = np.flatnonzero(np.isnan(values)).tolist()
+        known = values[~np.isnan(values)]
+        result[name] = (float(known.mean()) if len(known) else float("nan"), left_out)
+    return result

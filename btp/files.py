@@ -1,0 +1,48 @@
+"""Writing files so that a reader, another process or a crash never sees half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from btp.errors import DataError
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in `path`'s place.
+
+    Args:
+        path: its folder is made if need be; an older file stays until the new one is whole.
+        write: gets the open binary file.
+
+    Raises:
+        DataError: if the folder cannot be written or the disk is full; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot write here ({error.strerror}); choose another folder"
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)  # mkstemp's files are private
+        Path(name).replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: writing failed ({error.strerror}); nothing was changed"
+        ) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text in the same way."""
+    write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,1 @@
+"""The parts of the model, each under the paper's own name."""

@@ -1,0 +1,266 @@
+"""PointBERT as ULIP-2 trains it, with taps after chosen blocks.
+
+Yu et al., "Point-BERT", CVPR 2022; Xue et al., "ULIP-2", CVPR 2024. Parameter names are those of
+the published ULIP-2 checkpoint, so that its state dict loads strictly and without renaming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from btp.errors import ConfigError
+from btp.geometry import farthest_point_sample, gather, knn
+from btp.state_dict import load_strictly, read_checkpoint
+from btp.types import Features
+
+
+@dataclass(frozen=True)
+class PointBERTConfig:
+    """Sizes of a PointBERT; the defaults are ULIP-2's.
+
+    Attributes:
+        width: C, transformer width.
+        depth: number of blocks.
+        heads: attention heads.
+        groups: G, patches a cloud.
+        group_size: K, points a patch.
+        pointnet: widths of the mini-PointNet's inner layers.
+        patch_width: its output width.
+        point_features: channels of a point besides xyz. ULIP-2: rgb.
+        constant_feature: value of those channels where nothing is given (colour unknown: 0.5);
+            None demands that they are given.
+        embed_dim: D, width of the space shared with text.
+        taps: blocks, counted from 1, whose patch tokens are returned.
+        skip_origin: patch centres avoid points near the origin (see `farthest_point_sample`).
+    """
+
+    width: int = 384
+    depth: int = 18
+    heads: int = 6
+    groups: int = 512
+    group_size: int = 32
+    pointnet: tuple[int, int, int] = (128, 256, 512)
+    patch_width: int = 256
+    point_features: int = 3
+    constant_feature: float | None = 0.5
+    embed_dim: int = 1280
+    taps: tuple[int, ...] = (2, 5, 8, 11)
+    skip_origin: bool = True
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"width {self.width} is not a multiple of {self.heads} heads")
+        if not self.taps or not all(1 <= tap <= self.depth for tap in self.taps):
+            raise ConfigError(
+                f"taps {self.taps} name blocks that do not exist; choose from 1 to {self.depth}"
+            )
+
+
+class MiniPointNet(nn.Module):
+    """Embeds each patch of points into one token (Point-BERT, Sec. 3.1)."""
+
+    def __init__(self, channels: int, widths: tuple[int, int, int], out: int) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.first_conv = nn.Sequential(
+            nn.Conv1d(channels, a, 1), nn.BatchNorm1d(a), nn.ReLU(), nn.Conv1d(a, b, 1)
+        )
+        self.second_conv = nn.Sequential(
+            nn.Conv1d(2 * b, c, 1), nn.BatchNorm1d(c), nn.ReLU(), nn.Conv1d(c, out, 1)
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Patches [P, K, channels] -> [P, out]."""
+        x = self.first_conv(patches.transpose(1, 2))  # [P, b, K]
+        # The layer over concat(patch max, point) is two products, of which the first is needed
+        # once a patch, not once a point.
+        conv = self.second_conv[0]
+        assert isinstance(conv, nn.Conv1d)
+        w_patch, w_point = conv.weight[..., 0].chunk(2, dim=1)
+        patch = F.linear(x.amax(2), w_patch, conv.bias)
+        x = torch.einsum("oc,pck->pok", w_point, x) + patch[..., None]
+        return self.second_conv[1:](x).amax(2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention without bias on q, k, v (timm's parameter names)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens [B, T, C] -> [B, T, C]."""
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, T, C / heads]
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(x.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class Mlp(nn.Module):
+    """Two layers with GELU, four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens [B, T, C] -> [B, T, C]."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: timm's `Block` without timm, whose import takes two seconds."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens [B, T, C] -> [B, T, C]."""
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class Blocks(nn.Module):
+    """The stack of blocks; the position embedding is added before every one."""
+
+    def __init__(self, config: PointBERTConfig) -> None:
+        super().__init__()
+        self.taps = config.taps
+        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
+
+    def forward(self, x: Tensor, position: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Tokens and positions [B, T, C] -> last tokens, and those after each tapped block."""
+        tapped = []
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x + position)
+            if number in self.taps:
+                tapped.append(x)
+        return x, tapped
+
+
+class PointTransformer(nn.Module):
+    """Patches -> tokens -> blocks -> norm."""
+
+    def __init__(self, config: PointBERTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.encoder = MiniPointNet(3 + config.point_features, config.pointnet, config.patch_width)
+        self.reduce_dim = nn.Linear(config.patch_width, width)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.cls_pos = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.pos_embed = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width))
+        self.blocks = Blocks(config)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, patches: Tensor, centres: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Patches [B, G, K, 3+F] about centres [B, G, 3] -> normed tokens, taps: [B, 1+G, C]."""
+        batch, groups = patches.shape[:2]
+        tokens = self.reduce_dim(self.encoder(patches.flatten(0, 1))).view(batch, groups, -1)
+        x = torch.cat([self.cls_token.expand(batch, -1, -1), tokens], dim=1)
+        position = torch.cat([self.cls_pos.expand(batch, -1, -1), self.pos_embed(centres)], dim=1)
+        x, taps = self.blocks(x, position)
+        return self.norm(x), taps
+
+
+class PointBERT(nn.Module):
+    """Point tower of ULIP-2: clouds -> `Features`."""
+
+    def __init__(self, config: PointBERTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.point_encoder = PointTransformer(config)
+        self.pc_projection = nn.Parameter(
+            torch.randn(2 * config.width, config.embed_dim) * config.width**-0.5
+        )
+        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    @classmethod
+    def load(cls, config: PointBERTConfig, weights: Mapping[str, Any] | str | Path) -> PointBERT:
+        """Build an encoder, frozen, from a checkpoint's path or content.
+
+        Keys may carry the prefix `module.` and lie under `state_dict`, as ULIP-2 publishes them;
+        those of its image and text tower (`open_clip_model.`) are left out, all others must match.
+
+        Raises:
+            WeightsError: if these are not the weights of an encoder of these sizes.
+        """
+        source = weights if isinstance(weights, str | Path) else "the given state dict"
+        content = read_checkpoint(weights) if isinstance(weights, str | Path) else weights
+        state = {
+            key.removeprefix("module."): value
+            for key, value in content.get("state_dict", content).items()
+        }
+        state = {k: v for k, v in state.items() if not k.startswith("open_clip_model.")}
+        model = cls(config)
+        load_strictly(model, state, source)
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_ulip2(cls, weights: Mapping[str, Any] | str | Path) -> PointBERT:
+        """Build ULIP-2's encoder for 10k-xyzrgb points from its published checkpoint."""
+        return cls.load(PointBERTConfig(), weights)
+
+    def patchify(self, points: Tensor) -> Tensor:
+        """Points [B, N, 3] -> rows of the patches' points, int64 [B, G, K], the centre first."""
+        config = self.config
+        centres = farthest_point_sample(points, config.groups, skip_origin=config.skip_origin)
+        return knn(gather(points, centres), points, config.group_size)
+
+    def forward(self, points: Tensor, surface: Tensor | None = None) -> Features:
+        """Encode clouds.
+
+        Args:
+            points: float [B, N, 3], in the unit sphere.
+            surface: float [B, N, F], the channels besides xyz; None for the constant.
+
+        Returns:
+            Features with taps, CLS and object embedding L2-normalised.
+        """
+        patch_index = self.patchify(points)
+        tokens, taps = self.point_encoder(*self._group(points, surface, patch_index))
+        cls = tokens[:, 0]
+        pooled = torch.cat([cls, tokens[:, 1:].amax(1)], dim=1)  # [B, 2C]
+        return Features(
+            points=points,
+            patch_index=patch_index,
+            taps=torch.stack([F.normalize(tap[:, 1:], dim=-1) for tap in taps], dim=1),
+            cls=F.normalize(cls, dim=-1),
+            object_embedding=F.normalize(pooled @ self.pc_projection, dim=-1),
+            surface=surface,
+        )
+
+    def _group(
+        self, points: Tensor, surface: Tensor | None, patch_index: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Patches relative to their centres, with the further channels, and the centres."""
+        config = self.config
+        centres = gather(points, patch_index[..., 0])
+        patches = gather(points, patch_index) - centres[:, :, None]
+        if surface is not None:
+            extra = gather(surface, patch_index)
+        elif config.constant_feature is not None:
+            shape = (*patches.shape[:-1], config.point_features)
+            extra = patches.new_full(shape, config.constant_feature)
+        else:
+            raise ConfigError(
+                f"this encoder reads {config.point_features} surface channels a point, and none "
+                "were given; compute them with btp.surface"
+            )
+        return torch.cat([patches, extra], dim=-1), centres

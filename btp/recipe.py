@@ -1,0 +1,96 @@
+"""A recipe: every place where paper and release differ, as one named switch each.
+
+The numbers D1-D13 are used all over the project (README, tables' footnotes, configs/recipe/*.yaml).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args, get_type_hints
+
+from btp.errors import ConfigError
+from btp.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How BTP is computed: by default as the paper says, and the release where it is silent.
+
+    Attributes:
+        name: of the recipe, for results.
+        prompts: D1. Context tokens are trained, or the prompts are fixed text.
+        prompt_texts: normal and defective, tokenised after the context.
+        context_tokens: D2. Learned tokens between [start] and the text; the end token moves behind
+            them and the sequence stays within the tower's context.
+        object_score: D3. Sigmoid of 0.5 global + 0.5 highest patch logit ("max"), or 0.5 global
+            probability + 0.5 mean of the highest 20 % of patch probabilities ("top20").
+        pro: D4. Which figure tables print as P-PRO: "standard" AU-PRO, or the paper's "coverage"
+            AUC. Both are always computed.
+        patch_temperature: D5. Divides the patch logits; objects always use `object_temperature`.
+        object_temperature: of the object logits.
+        uncovered: D6. Points in no patch: probability 0 ("zero"), or their nearest patch's.
+        gfcm_input: D7. Coordinates of GFCM's points: "absolute" as normalised, "centred" on the
+            patch and scaled by its radius, or centred with `btp.surface`'s channels ("surface").
+        fpfh_cloud: D8. FPFH on the "sampled" points with fixed radii, or on the "dense" cloud with
+            radii from its spacing.
+        projection: D9. Maps into the text space: one "linear" layer, or a two-layer "mlp".
+        geo_temperature: D10. Of the one-directional InfoNCE over all patches of the batch.
+        batch_size, shuffle, drop_last: D11.
+        keep: D12. Which epoch's weights are kept: lowest mean training loss, or the last.
+        train_split: D13. Split of the train category that holds its annotated scans.
+        use_taps, use_geometry: Table 4's modules: MGFEM's encoder branches, GFCM.
+        loss: weights of Eq. 8's terms.
+        epochs, learning_rate, prompt_learning_rate, min_learning_rate, weight_decay, warmup,
+        warmup_factor, clip_norm: the optimiser and its schedule.
+    """
+
+    name: str = "paper"
+    prompts: Literal["learned", "fixed"] = "learned"
+    prompt_texts: tuple[str, str] = ("normal object.", "defective object.")
+    context_tokens: int = 4
+    object_score: Literal["max", "top20"] = "max"
+    pro: Literal["standard", "coverage"] = "coverage"
+    patch_temperature: float = 0.07
+    object_temperature: float = 0.07
+    uncovered: Literal["zero", "nearest"] = "zero"
+    gfcm_input: Literal["absolute", "centred", "surface"] = "absolute"
+    fpfh_cloud: Literal["sampled", "dense"] = "sampled"
+    projection: Literal["linear", "mlp"] = "linear"
+    geo_temperature: float = 0.1
+    batch_size: int = 2
+    shuffle: bool = False
+    drop_last: bool = True
+    keep: Literal["lowest_loss", "last"] = "lowest_loss"
+    train_split: Literal["test", "train"] = "test"
+    use_taps: bool = True
+    use_geometry: bool = True
+    loss: LossWeights = field(default_factory=LossWeights)
+    epochs: int = 100
+    learning_rate: float = 5e-4
+    prompt_learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-6
+    weight_decay: float = 1e-4
+    warmup: float = 0.1
+    warmup_factor: float = 0.1
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(Recipe)
+        for switch in fields(self):
+            allowed, value = get_args(hints[switch.name]), getattr(self, switch.name)
+            if isinstance(value, str) and allowed and value not in allowed:
+                raise ConfigError(
+                    f"recipe.{switch.name} is {value!r}; expected one of {', '.join(allowed)}"
+                )
+        if not (self.use_taps or self.use_geometry):
+            raise ConfigError("recipe.use_taps and recipe.use_geometry are both off; keep one")
+        if self.batch_size < 1 or self.epochs < 1:
+            raise ConfigError(
+                f"recipe.batch_size is {self.batch_size} and recipe.epochs {self.epochs}; "
+                "both must be at least 1"
+            )
+
+    @property
+    def learns_prompts(self) -> bool:
+        """Whether the text side has trainable parameters."""
+        return self.prompts == "learned" and self.context_tokens > 0

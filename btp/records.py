@@ -1,0 +1,116 @@
+"""Size and hash of a weight file: recorded when it is first got, verified ever after."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from btp.errors import DataError, WeightsError
+from btp.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a weight file; kept beside it as <file>.json.
+
+    Attributes:
+        size: in bytes.
+        sha256: of the whole file.
+        source: where it came from.
+        etag: the publisher's mark of the source's content, "" where there is none; for large files
+            of the Hugging Face hub it is their sha256.
+        modified: the file's time of modification, ns, when its hash was last verified. A file of
+            the same size and time is not read again, as git does it.
+    """
+
+    size: int
+    sha256: str
+    source: str
+    etag: str = ""
+    modified: int = 0
+
+
+def record_path(path: str | Path) -> Path:
+    """Where a weight file's record is."""
+    return Path(f"{path}.json")
+
+
+def read_record(path: str | Path) -> Record | None:
+    """A weight file's record, whether or not the file is there; None if there is none.
+
+    Raises:
+        WeightsError: if the record cannot be read.
+    """
+    kept = record_path(path)
+    if not kept.is_file():
+        return None
+    try:
+        return Record(**json.loads(kept.read_text()))
+    except (ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{kept}: not a record of a weight file ({error}); delete it to take the file beside "
+            "it as it is"
+        ) from error
+
+
+def write_record(path: str | Path, source: str, etag: str = "") -> Record:
+    """Record a file that has just become whole."""
+    path = Path(path)
+    stat = path.stat()
+    record = Record(stat.st_size, file_sha256(path), source, etag, stat.st_mtime_ns)
+    _keep(path, record)
+    return record
+
+
+def verify(path: str | Path, thoroughly: bool = False) -> Record | None:
+    """Check a weight file against its record.
+
+    Args:
+        path: the file; it must be there.
+        thoroughly: read the file even if size and time are those of the last check.
+
+    Returns:
+        The record, or None for a file that has none.
+
+    Raises:
+        WeightsError: if the file is not the one recorded.
+    """
+    path, record = Path(path), read_record(path)
+    if record is None:
+        return None
+    stat = path.stat()
+    unchanged = (stat.st_size, stat.st_mtime_ns) == (record.size, record.modified)
+    if unchanged and not thoroughly:
+        return record
+    found = file_sha256(path) if stat.st_size == record.size else "not computed"
+    if found != record.sha256:
+        raise WeightsError(
+            f"{path}: not the file that was recorded; found {stat.st_size:,} bytes, sha256 "
+            f"{found}, expected {record.size:,} bytes, sha256 {record.sha256} (from "
+            f"{record.source}). Delete it and get it again with "
+            f"`python scripts/weights.py fetch=...`, or delete {record_path(path).name} if the "
+            "change is meant"
+        )
+    if not unchanged:
+        with contextlib.suppress(
+            DataError
+        ):  # a folder that cannot be written is verified each time
+            _keep(path, replace(record, modified=stat.st_mtime_ns))
+    return record
+
+
+def _keep(path: Path, record: Record) -> None:
+    content = json.dumps(asdict(record), indent=2).encode() + b"\n"
+    write_atomically(record_path(path), lambda file: file.write(content))
+
+
+def file_sha256(path: str | Path) -> str:
+    """The sha256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,61 @@
+"""Runs on disk: one folder for each dataset, encoder, recipe, train category and seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from btp.errors import DataError
+from btp.files import write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and, once it was scored, its result."""
+
+    folder: Path
+
+    @classmethod
+    def at(
+        cls, outputs: str | Path, dataset: str, encoder: str, recipe: str, train_cat: str, seed: int
+    ) -> Run:
+        """The run of these settings, whether or not it exists yet."""
+        return cls(Path(outputs) / dataset / encoder / recipe / train_cat / f"seed{seed}")
+
+    @property
+    def detector_path(self) -> Path:
+        """The trained detector; there once the training has finished."""
+        return self.folder / "detector.safetensors"
+
+    @property
+    def result_path(self) -> Path:
+        """The result, one JSON line."""
+        return self.folder / "result.json"
+
+    def result(self) -> dict[str, Any] | None:
+        """The stored result; None if there is none.
+
+        Raises:
+            DataError: if the file is not JSON.
+        """
+        if not self.result_path.is_file():
+            return None
+        try:
+            return dict(json.loads(self.result_path.read_text()))
+        except ValueError as error:
+            raise DataError(
+                f"{self.result_path}: not a result ({error}); remove it and run scripts/eval.py"
+            ) from error
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Store the result, whole or not at all."""
+        write_text(self.result_path, json.dumps(result) + "\n")
+
+
+def find_runs(outputs: str | Path, dataset: str, encoder: str) -> Sequence[Run]:
+    """All finished runs of a dataset with an encoder, sorted by folder."""
+    root = Path(outputs) / dataset / encoder
+    return [Run(path.parent) for path in sorted(root.glob("*/*/seed*/detector.safetensors"))]

@@ -1,0 +1,56 @@
+"""Embeddings of fixed texts, kept beside the text tower's weights that made them.
+
+Encoding one text takes a 1.4 GB file and seconds; its embedding is 5 kB. A text is encoded once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from torch import Tensor
+
+from btp.files import write_atomically
+from btp.state_dict import read_checkpoint, read_metadata
+
+
+@dataclass(frozen=True)
+class TextStore:
+    """The kept embeddings of one text tower.
+
+    Attributes:
+        path: .safetensors; a text is its embedding's name.
+        weights: sha256 of the text tower's weights; embeddings of other weights are not read.
+    """
+
+    path: Path
+    weights: str
+
+    @classmethod
+    def beside(cls, text_weights: str | Path, sha256: str) -> TextStore:
+        """The store of a text tower's weight file."""
+        path = Path(text_weights)
+        return cls(path.with_name(f"{path.stem}_prompts.safetensors"), sha256)
+
+    def read(self) -> dict[str, Tensor]:
+        """Every kept text -> its embedding, float32 [D]."""
+        if not self.path.is_file():
+            return {}
+        embeddings = read_checkpoint(self.path)
+        return embeddings if read_metadata(self.path) == {"weights": self.weights} else {}
+
+    def add(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Keep further texts; safe for several processes.
+
+        Raises:
+            DataError: if the folder cannot be written.
+        """
+        from safetensors.torch import save
+
+        with FileLock(f"{self.path}.lock"):
+            joined = self.read() | {t: e.detach().cpu().clone() for t, e in embeddings.items()}
+            content = save(joined, metadata={"btp": json.dumps({"weights": self.weights})})
+            write_atomically(self.path, lambda file: file.write(content))

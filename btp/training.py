@@ -1,0 +1,218 @@
+"""Adapting the detector on the annotated scans of one category (paper, Sec. 3.6 and 4.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import trange
+
+from btp.data.store import FeatureSet
+from btp.errors import DataError, WeightsError
+from btp.files import write_atomically
+from btp.geometry import batches
+from btp.losses import joint_loss
+from btp.models.detector import Detector
+from btp.models.prompts import HybridPromptLearner
+from btp.recipe import Recipe
+from btp.weights import PointLanguageModel, new_detector, save_detector
+
+RESUME_EVERY = 10  # epochs
+# Names of parameters without weight decay, as in the release: biases, norms, embeddings, prompts.
+_NO_DECAY = ("norm", "ln", "embed", "prompt")
+
+
+class Trainee(nn.Module):
+    """All that is trained, as one module: the detector's heads and the prompts' context."""
+
+    def __init__(self, model: PointLanguageModel, recipe: Recipe) -> None:
+        super().__init__()
+        self.detector = new_detector(model.config, recipe)
+        context = recipe.context_tokens if recipe.learns_prompts else 0
+        self.prompts = HybridPromptLearner(model.text, recipe.prompt_texts, context)
+
+
+def train(
+    data: FeatureSet,
+    model: PointLanguageModel,
+    recipe: Recipe,
+    seed: int,
+    out: Path,
+    metadata: dict[str, Any] | None = None,
+    resume: bool = False,
+    bfloat16: bool = False,
+    progress: bool = True,
+) -> Detector:
+    """Train the heads and write them, with TensorBoard scalars, into `out`.
+
+    The same seed gives the same weights on the same machine; so does an interrupted run that is
+    resumed.
+
+    Args:
+        data: annotated scans of the train category, with FPFH targets.
+        model: the frozen point-language model that made `data`.
+        recipe: switches and hyperparameters.
+        seed: of initialisation and order.
+        out: folder of the run: detector.safetensors, resume.pt while unfinished, tensorboard/.
+        metadata: kept in the detector's file.
+        resume: go on from `out`/resume.pt if it is there.
+        bfloat16: autocast the heads; losses stay in float32.
+        progress: show a bar.
+
+    Returns:
+        The detector of the epoch that the recipe keeps, in eval mode.
+
+    Raises:
+        DataError: if there are too few scans for one batch, or the loss stops being finite.
+        WeightsError: if resume.pt belongs to other settings.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    device = model.device
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        trainee = Trainee(model, recipe).to(device).train()
+    steps_per_epoch = len(list(_order(len(data), recipe, seed, epoch=0)))
+    if steps_per_epoch == 0:
+        raise DataError(
+            f"{data.category}: {len(data)} scans do not fill one batch of {recipe.batch_size}; "
+            "add scans or lower recipe.batch_size"
+        )
+    optimizer = make_optimizer(trainee, recipe)
+    state = _State(out / "resume.pt", trainee, optimizer, (seed, recipe, len(data)))
+    first = state.restore() if resume else 0
+    total_steps = steps_per_epoch * recipe.epochs
+    fixed_text = None if recipe.learns_prompts else trainee.prompts(model.text).detach()
+
+    with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
+        bar = trange(
+            first,
+            recipe.epochs,
+            desc=f"train {data.category}",
+            initial=first,
+            total=recipe.epochs,
+            disable=not progress,
+        )
+        for epoch in bar:
+            sums: dict[str, Tensor] = {}
+            for step, index in enumerate(_order(len(data), recipe, seed, epoch)):
+                scale = schedule(epoch * steps_per_epoch + step, total_steps, recipe)
+                for group in optimizer.param_groups:
+                    group["lr"] = max(group["base_lr"] * scale, recipe.min_learning_rate)
+                features, labels = data.batch(index, device)
+                text = trainee.prompts(model.text) if fixed_text is None else fixed_text
+                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                    scores = trainee.detector(features, text)
+                terms = joint_loss(
+                    scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature
+                )
+                optimizer.zero_grad(set_to_none=True)
+                terms["total"].backward()
+                nn.utils.clip_grad_norm_(trainee.parameters(), recipe.clip_norm)
+                optimizer.step()
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, torch.zeros(())).to(device) + value.detach()
+            means = {name: float(total) / steps_per_epoch for name, total in sums.items()}
+            if not math.isfinite(means["total"]):
+                raise DataError(f"{data.category}: the loss became {means} in epoch {epoch + 1}")
+            for name, mean in means.items():
+                board.add_scalar(f"loss/{name}", mean, epoch)
+            board.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], epoch)
+            bar.set_postfix(loss=f"{means['total']:.3f}")
+            with torch.no_grad():
+                trainee.detector.text.copy_(
+                    trainee.prompts(model.text) if fixed_text is None else fixed_text
+                )
+            state.after_epoch(epoch, means["total"], keep_lowest=recipe.keep == "lowest_loss")
+
+    trainee.load_state_dict(state.best)
+    detector = trainee.detector.eval()
+    about = (metadata or {}) | {"epoch": state.best_epoch + 1, "loss": state.best_loss}
+    context = trainee.prompts.context.detach().cpu()
+    save_detector(out / "detector.safetensors", detector, model.config, about, context)
+    state.path.unlink(missing_ok=True)
+    return detector
+
+
+def _order(n: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Tensor]:
+    """Rows of each batch of an epoch (D11); depends on nothing but its arguments."""
+    rows = np.arange(n)
+    if recipe.shuffle:
+        rows = np.random.default_rng([seed, epoch]).permutation(n)
+    for chunk in batches(n, recipe.batch_size):
+        if len(rows[chunk]) == recipe.batch_size or not recipe.drop_last:
+            yield torch.from_numpy(rows[chunk])
+
+
+def schedule(step: int, total: int, recipe: Recipe) -> float:
+    """Factor on the learning rate: linear warm-up, then cosine towards 0."""
+    warmup = int(recipe.warmup * total)
+    if step < warmup:
+        return recipe.warmup_factor + (1 - recipe.warmup_factor) * step / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def make_optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with three groups: prompts, weights, and what has no weight decay."""
+    prompts, plain, decayed = [], [], []
+    for name, parameter in trainee.named_parameters():
+        if name.startswith("prompts."):
+            if recipe.learns_prompts:
+                prompts.append(parameter)
+        elif name.endswith("bias") or any(part in name for part in _NO_DECAY):
+            plain.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups = [
+        {"params": decayed, "base_lr": recipe.learning_rate, "weight_decay": recipe.weight_decay},
+        {"params": plain, "base_lr": recipe.learning_rate, "weight_decay": 0.0},
+        {"params": prompts, "base_lr": recipe.prompt_learning_rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.999))
+
+
+class _State:
+    """The kept epoch, and what an interrupted run needs to go on."""
+
+    def __init__(
+        self, path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, settings: object
+    ) -> None:
+        self.path, self.trainee, self.optimizer = path, trainee, optimizer
+        self.settings = repr(settings)
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch, self.best_loss = -1, math.inf
+
+    def after_epoch(self, epoch: int, loss: float, keep_lowest: bool) -> None:
+        """Keep this epoch if it is the one to keep (D12); write the state now and then."""
+        if loss < self.best_loss or not keep_lowest:
+            self.best = {k: v.detach().clone() for k, v in self.trainee.state_dict().items()}
+            self.best_epoch, self.best_loss = epoch, loss
+        if (epoch + 1) % RESUME_EVERY == 0:
+            content = {
+                "settings": self.settings,
+                "epoch": epoch,
+                "trainee": self.trainee.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "best": (self.best, self.best_epoch, self.best_loss),
+            }
+            write_atomically(self.path, lambda file: torch.save(content, file))
+
+    def restore(self) -> int:
+        """Load the state if there is one; the epoch to go on with."""
+        if not self.path.is_file():
+            return 0
+        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        if content["settings"] != self.settings:
+            raise WeightsError(
+                f"{self.path}: an interrupted run with other settings ({content['settings']}); "
+                f"expected {self.settings}. Repeat its settings, or start anew with resume=false"
+            )
+        self.trainee.load_state_dict(content["trainee"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.best, self.best_epoch, self.best_loss = content["best"]
+        return int(content["epoch"]) + 1

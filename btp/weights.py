@@ -1,0 +1,210 @@
+"""Point-language models and trained detectors: where their weights are, and loading them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from btp.config import build
+from btp.errors import ConfigError, WeightsError
+from btp.files import write_atomically
+from btp.models.detector import Detector
+from btp.models.point_encoder import PointBERT, PointBERTConfig
+from btp.models.text_encoder import TextConfig, TextEncoder
+from btp.recipe import Recipe
+from btp.records import Record, read_record, verify
+from btp.state_dict import fingerprint, load_strictly, read_checkpoint, read_metadata
+from btp.surface import channel_names
+from btp.text_store import TextStore
+from btp.types import Features
+
+CONTEXT = "prompts.context"
+TEXT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """One of configs/encoder/*.yaml: a point-language model's sizes and where its weights are.
+
+    Attributes:
+        name: for results and paths.
+        point_weights: file of the point encoder; None to build it untrained from `seed`.
+        text_weights: file of the text tower; None likewise.
+        text_dtype: "float32" or "bfloat16", of the frozen text tower while prompts are learned.
+        seed: of an untrained model.
+        point: sizes of the point encoder.
+        text: sizes of the text tower.
+    """
+
+    name: str
+    point_weights: str | None = None
+    text_weights: str | None = None
+    text_dtype: str = "float32"
+    seed: int = 0
+    point: PointBERTConfig = field(default_factory=PointBERTConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+
+    def __post_init__(self) -> None:
+        if self.text_dtype not in TEXT_DTYPES:
+            raise ConfigError(
+                f"encoder.text_dtype is {self.text_dtype!r}; expected {' or '.join(TEXT_DTYPES)}"
+            )
+
+
+class PointLanguageModel:
+    """A frozen point encoder, and the text tower of the same space, loaded when first used."""
+
+    def __init__(self, config: EncoderConfig, device: torch.device | str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+
+    @property
+    def trained(self) -> bool:
+        """False where the encoder is random: results then say `encoder: untrained`."""
+        return self.config.point_weights is not None
+
+    @property
+    def reads_surface(self) -> bool:
+        """Whether the encoder needs `btp.surface`'s channels of each point."""
+        return self.config.point.constant_feature is None
+
+    @cached_property
+    def points(self) -> PointBERT:
+        """The point encoder, frozen and in eval mode."""
+        config = self.config
+        if config.point_weights is not None:
+            _verify_if_there(config.point_weights)
+            return PointBERT.load(config.point, config.point_weights).to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = PointBERT(config.point)
+        return model.eval().requires_grad_(False).to(self.device)
+
+    def encode(self, points: Tensor, surface: Tensor | None = None) -> Features:
+        """Features of clouds [B, N, 3] on the model's device.
+
+        Args:
+            points: in the unit sphere.
+            surface: float [B, N, F], kept with the features, and read where the encoder does.
+        """
+        features = self.points(points, surface if self.reads_surface else None)
+        return replace(features, surface=surface)
+
+    @cached_property
+    def text(self) -> TextEncoder:
+        """The text tower that prompts are learned with, frozen and in eval mode."""
+        return self._load_text(TEXT_DTYPES[self.config.text_dtype])
+
+    def _load_text(self, dtype: torch.dtype) -> TextEncoder:
+        config = self.config
+        if config.text_weights is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                model = TextEncoder(config.text).to(dtype)
+        else:
+            _verify_if_there(config.text_weights)
+            state = read_checkpoint(config.text_weights)
+            with torch.device("meta"):  # 700 M random numbers would take longer than loading
+                model = TextEncoder(config.text)
+            cast = {name: tensor.to(dtype) for name, tensor in state.items()}
+            load_strictly(model.tower, cast, config.text_weights, assign=True)
+        return model.eval().requires_grad_(False).to(self.device)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Encode fixed texts.
+
+        With fetched weights each text is encoded once, ever: its embedding is kept beside them, and
+        while all texts are kept the text tower is not loaded, nor need its file be there.
+
+        Returns:
+            float32 [P, D], L2-normalised, on the model's device.
+
+        Raises:
+            WeightsError: if the text tower is needed and cannot be loaded.
+        """
+        weights = self.config.text_weights
+        record = None if weights is None else _verify_if_there(weights)
+        if weights is None or record is None:
+            return self.text(texts)
+        store = TextStore.beside(weights, record.sha256)
+        kept = store.read()
+        new = sorted(set(texts) - kept.keys())
+        if new:
+            made = dict(zip(new, self._load_text(torch.float32)(new).cpu(), strict=True))
+            store.add(made)
+            kept |= made
+        return torch.stack([kept[text] for text in texts]).to(self.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with any weight or size of the point encoder; keys stored features."""
+        sizes = json.dumps(asdict(self.config.point), sort_keys=True)
+        return fingerprint([*self.points.state_dict().items(), (sizes, torch.zeros(0))])
+
+
+def _verify_if_there(path: str) -> Record | None:
+    """A weight file's record, against which it is checked unless it is missing."""
+    return verify(path) if Path(path).is_file() else read_record(path)
+
+
+def new_detector(encoder: EncoderConfig, recipe: Recipe) -> Detector:
+    """Untrained heads for an encoder."""
+    return Detector(encoder.point, recipe, surface_channels=len(channel_names()))
+
+
+def save_detector(
+    path: Path,
+    detector: Detector,
+    encoder: EncoderConfig,
+    metadata: dict[str, Any],
+    context: Tensor | None = None,
+) -> None:
+    """Write heads, text embeddings and everything needed to load and repeat them.
+
+    Args:
+        path: .safetensors, replaced only once the new file is whole.
+        detector: trained heads.
+        encoder: of the features that it scores.
+        metadata: JSON-able; kept beside encoder and recipe.
+        context: float [n, W], the learned prompt tokens behind the text embeddings; kept for
+            study, scoring does not need them.
+    """
+    from safetensors.torch import save
+
+    about = metadata | {"encoder": asdict(encoder), "recipe": asdict(detector.recipe)}
+    state = {k: v.detach().cpu().contiguous() for k, v in detector.state_dict().items()}
+    if context is not None and len(context):
+        state[CONTEXT] = context.contiguous()
+    content = save(state, metadata={"btp": json.dumps(about)})
+    write_atomically(path, lambda file: file.write(content))
+
+
+def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, Any]]:
+    """Read what `save_detector` wrote.
+
+    Returns:
+        The detector in eval mode, its encoder's config, and the metadata.
+
+    Raises:
+        WeightsError: if the file is not a detector of this project.
+    """
+    state = read_checkpoint(path)
+    about = read_metadata(path)
+    if about is None:
+        raise WeightsError(
+            f"{path}: no settings in the file's header; expected a detector that "
+            "scripts/train.py wrote (the authors' best.pth: convert it with scripts/weights.py)"
+        )
+    encoder = build(EncoderConfig, about.pop("encoder"), f"{path}: encoder")
+    detector = new_detector(encoder, build(Recipe, about.pop("recipe"), f"{path}: recipe"))
+    state.pop(CONTEXT, None)
+    load_strictly(detector, state, path)
+    return detector.eval(), encoder, about

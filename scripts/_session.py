@@ -1,0 +1,96 @@
+"""What the scripts share: Hydra's entry point, and a config's dataset, model and store."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from btp.config import build
+from btp.data.catalog import open_dataset
+from btp.data.dataset import Dataset
+from btp.data.store import FeatureStore
+from btp.errors import BTPError, ConfigError
+from btp.weights import EncoderConfig, PointLanguageModel
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Make a function the main of a script: config in, clear errors and an exit code out.
+
+    Paths in the config are relative to the project, whatever folder the script is called from.
+    """
+
+    def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def task(config: DictConfig) -> None:
+            os.chdir(ROOT)
+            try:
+                function(config)
+            except MissingMandatoryValue as error:
+                key = error.full_key
+                _fail(f"{key} has no value; set it on the command line: {key}=...")
+            except BTPError as error:
+                _fail(str(error))
+
+        configs = str(ROOT / "configs")
+        configs = str(ROOT / "configs")
+        return hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)
+
+    return decorate
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A part of the config as a plain dict."""
+    return dict(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))  # type: ignore[arg-type]
+
+
+def dataset_from(config: DictConfig) -> Dataset:
+    """The dataset that the config names."""
+    return open_dataset(**plain(config.dataset))
+
+
+def model_from(config: DictConfig) -> PointLanguageModel:
+    """The point-language model that the config names, on its device."""
+    encoder = build(EncoderConfig, plain(config.encoder), "encoder")
+    return PointLanguageModel(encoder, device_from(config))
+
+
+def device_from(config: DictConfig) -> torch.device:
+    """The device; "auto" is CUDA where there is one."""
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(config.device)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device is {config.device!r}, which cannot be used here "
+            f"({str(error).splitlines()[0]}); use device=cpu or device=auto"
+        ) from error
+    return device
+
+
+def store_from(config: DictConfig, model: PointLanguageModel) -> FeatureStore:
+    """The feature store for a model."""
+    return FeatureStore(Path(config.store), model, config.n_points, config.sampling_seed)
+
+
+def command() -> str:
+    """The command line that started this script, for results."""
+    return shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *sys.argv[1:]])

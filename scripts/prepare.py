@@ -1,0 +1,28 @@
+"""Sample and encode a dataset into the feature store: `python scripts/prepare.py dataset=demo`."""
+
+from __future__ import annotations
+
+import time
+
+from _session import dataset_from, model_from, script, store_from
+from omegaconf import DictConfig
+
+
+@script("prepare")
+def main(config: DictConfig) -> None:
+    started = time.monotonic()
+    dataset = dataset_from(config)
+    model = model_from(config)
+    store = store_from(config, model)
+    count = 0
+    for category in config.categories or dataset.categories:
+        data = store.load(dataset, category, "test")
+        count += len(data)
+        small = int(data.repeated.sum())
+        note = f", {small} with fewer than {config.n_points} points" if small else ""
+        print(f"{category}: {len(data)} test scans{note}")
+    print(f"{count} scans of {dataset.name} in {config.store}, {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Put defects on your own meshes: `python scripts/synthesize.py source=DIR out=DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _session import script
+from omegaconf import DictConfig
+
+from btp.data.scans import SetSize
+from btp.data.synthesize import synthesize
+
+
+@script("synthesize")
+def main(config: DictConfig) -> None:
+    size = SetSize(config.train, config.normal, config.defective)
+    out = synthesize(Path(config.source), Path(config.out), config.seed, size, config.workers)
+    print(f"wrote {out.resolve()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""List, get and convert weights: see configs/weights.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from _session import model_from, plain, script
+from omegaconf import DictConfig
+
+from btp.config import build
+from btp.errors import ConfigError
+from btp.recipe import Recipe
+from btp.release_heads import convert_heads
+from btp.sources import fetch, status
+
+
+@script("weights")
+def main(config: DictConfig) -> None:
+    model = model_from(config)
+    if config.fetch not in (None, "ulip2"):
+        raise ConfigError(f"fetch is {config.fetch!r}; expected fetch=ulip2")
+    if config.path is not None and config.fetch is None:
+        raise ConfigError(f"path={config.path} without fetch; add fetch=ulip2")
+    if config.fetch is not None:
+        path = None if config.path is None else Path(config.path).expanduser()
+        for target in fetch(model.config, path):
+            print(f"{target}: there and verified")
+    if config.convert is not None:
+        recipe = build(Recipe, plain(config.recipe), "recipe")
+        out = None if config.out is None else Path(config.out).expanduser()
+        print(convert_heads(Path(config.convert).expanduser(), model, recipe, out))
+    if config.fetch is None and config.convert is None:
+        print("\n".join(status(model.config)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Settings for all tests, and the paths that several of them read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Tests run side by side: one thread each, set before torch, NumPy or Open3D is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("btp", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("btp")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Inputs and outputs recorded from the authors' release; their origin is in its README."""
+    return Path(__file__).resolve().parent / "golden"

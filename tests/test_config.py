@@ -1,0 +1,93 @@
+"""Every config composes and builds; unknown keys fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from btp.config import build
+from btp.errors import ConfigError
+from btp.models.point_encoder import PointBERTConfig
+from btp.models.text_encoder import TextConfig
+from btp.recipe import Recipe
+from btp.weights import EncoderConfig
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def settings(name: str, *overrides: str) -> dict[str, object]:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose(name, overrides=list(overrides))
+    return OmegaConf.to_container(config)  # type: ignore[return-value]
+
+
+def group(name: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / name).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", group("recipe"))
+def test_every_recipe_builds(recipe: str) -> None:
+    built = build(Recipe, settings("train", f"recipe={recipe}")["recipe"], "recipe")
+    assert built.name == recipe
+
+
+def test_the_paper_s_recipe_is_the_default_in_code_too() -> None:
+    assert build(Recipe, settings("train")["recipe"], "recipe") == Recipe()
+
+
+def test_the_release_s_recipe_is_what_facts_say() -> None:
+    recipe = build(Recipe, settings("train", "recipe=release")["recipe"], "recipe")
+    assert recipe == Recipe(
+        name="release",
+        prompts="fixed",
+        prompt_texts=("normal .", "defective ."),
+        context_tokens=0,
+        object_score="top20",
+        pro="standard",
+        patch_temperature=1.0,
+        projection="mlp",
+    )
+
+
+@pytest.mark.parametrize("encoder", group("encoder"))
+def test_every_encoder_builds(encoder: str) -> None:
+    built = build(EncoderConfig, settings("train", f"encoder={encoder}")["encoder"], "encoder")
+    assert built.name == encoder
+    assert built.point.embed_dim == built.text.embed_dim
+
+
+def test_ulip2_has_the_published_sizes() -> None:
+    built = build(EncoderConfig, settings("train", "encoder=ulip2")["encoder"], "encoder")
+    assert (built.point, built.text) == (PointBERTConfig(), TextConfig())
+
+
+@pytest.mark.parametrize("dataset", group("dataset"))
+@pytest.mark.parametrize("script", ["train", "eval", "prepare"])
+def test_every_dataset_composes_with_every_script(dataset: str, script: str) -> None:
+    assert settings(script, f"dataset={dataset}")["dataset"]["name"] == dataset  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 3}, "recipe.epoch is not a setting; did you mean epochs?"),
+        ({"zzz": 3}, "recipe.zzz is not a setting; known: batch_size, "),
+        ({"loss": {"points": 1.0}}, "recipe.loss.points is not a setting; did you mean point?"),
+        ({"epochs": "many"}, "recipe.epochs is 'many', a str; expected int"),
+        ({"epochs": True}, "recipe.epochs is True, a bool; expected int"),
+        ({"projection": "cubic"}, "recipe.projection is 'cubic'; expected one of linear, mlp"),
+        ({"epochs": 0}, "recipe.epochs 0; both must be at least 1"),
+        ({"use_taps": False, "use_geometry": False}, "both off"),
+    ],
+)
+def test_wrong_settings_are_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        build(Recipe, changes, "recipe")
+    assert message in str(error.value)
+
+
+def test_whole_numbers_are_fine_for_floats() -> None:
+    assert build(Recipe, {"clip_norm": 2}, "recipe").clip_norm == 2.0

@@ -1,0 +1,132 @@
+import ast
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import btp.data.corpus
+from btp.data import defects, shapes
+from btp.data.corpus import POINTS, generate
+from btp.data.corpus_captions import BAD, DEFECTS, GOOD
+from btp.data.corpus_detail import DETAILS
+from btp.data.corpus_families import FAMILIES
+from btp.data.corpus_solids import hull, limbs, loft, loop, radial
+from btp.data.solids import sample
+
+ITEMS = [generate(7, index) for index in range(40)]
+
+
+def test_same_seed_and_index_give_the_same_item():
+    again, other = generate(7, 3), generate(8, 3)
+    np.testing.assert_array_equal(again.points, ITEMS[3].points)
+    np.testing.assert_array_equal(again.labels, ITEMS[3].labels)
+    assert again.captions == ITEMS[3].captions
+    assert other.points.shape != again.points.shape
+
+
+def test_items_are_dense_and_about_unit_size():
+    for item in ITEMS:
+        assert item.points.dtype == np.float32
+        assert item.labels.shape == (len(item.points),)
+        assert 0.2 * POINTS[0] < len(item.points) <= 1.6 * POINTS[1]
+        assert np.isfinite(item.points).all()
+        assert 0.3 < np.linalg.norm(item.points, axis=1).max() < 2
+
+
+def test_about_half_are_defective_and_say_so():
+    bad = [item for item in ITEMS if item.defect]
+    assert 0.3 < len(bad) / len(ITEMS) < 0.7
+    for item in ITEMS:
+        assert bool(item.defect) == bool(item.labels.any())
+        text = " ".join(item.captions)
+        named = any(words in text for words in DEFECTS.get(item.defect, []))
+        assert named == bool(item.defect), text
+        assert not any(f" {word} " in text for word in (GOOD if item.defect else BAD)), text
+    assert 0.005 < np.mean([item.labels.mean() for item in bad]) < 0.08
+
+
+def test_every_defect_has_words():
+    assert DEFECTS.keys() == defects.KINDS.keys()
+
+
+def test_captions_are_short_and_plain():
+    captions = [caption for item in ITEMS for caption in item.captions]
+    assert len(set(captions)) > 0.9 * len(captions)
+    for caption in captions:
+        assert 2 <= len(caption.split()) <= 40
+        assert caption.isascii()
+        assert caption.startswith(("a ", "an "))
+        assert "  " not in caption
+
+
+def test_a_corpus_can_leave_families_out():
+    assert {generate(0, index, ("faceted", "lump")).family for index in range(12)} == {
+        "faceted",
+        "lump",
+    }
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_families_are_bodies_with_words(family):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        shape = FAMILIES[family](rng)
+        points, normals = sample(shape.solid, 2000, rng)
+        assert np.isfinite(points).all()
+        np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
+        assert shape.nouns
+        step = 1e-2 * np.ptp(points, axis=0).max()
+        inside = shape.solid.contains(points - step * normals)
+        outside = ~shape.solid.contains(points + step * normals)
+        assert outside.mean() > 0.85  # coarse meshes and thin walls miss a few
+        assert inside.mean() > 0.5
+
+
+@pytest.mark.parametrize("detail", DETAILS, ids=lambda detail: detail.__name__)
+def test_details_are_shallow_and_named(detail):
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((4000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    for _ in range(5):
+        lift, words = detail(points, points, rng)
+        assert lift.shape == (4000,)
+        assert np.abs(lift).max() <= 0.07
+        assert words
+
+
+def solids():
+    turn = np.linspace(0, 2 * np.pi, 121)[:-1]
+    circle = np.column_stack([np.cos(turn), np.sin(turn)])
+    profile = np.array([(0, 0), (1, 0), (1, 2), (0, 2)])
+    # Area of each body by its formula.
+    yield "loft", loft(profile, np.ones_like), 2 * np.pi + 4 * np.pi
+    yield "radial", radial(lambda d: np.ones(len(d))), 4 * np.pi
+    yield "hull", hull(np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1.0)])), 1.5 + 3**0.5 / 2
+    ring = np.column_stack([circle, np.zeros(120)])
+    yield "loop", loop(ring, 0.2 * circle[::3]), 4 * np.pi**2 * 0.2
+    capsule = limbs(np.array([[(0, 0, 0), (0, 0, 2.0)]]), np.array([[0.5, 0.5]]), 0.02)
+    yield "limbs", capsule, 2 * np.pi + np.pi
+
+
+@pytest.mark.parametrize(
+    ("solid", "area"), [case[1:] for case in solids()], ids=[case[0] for case in solids()]
+)
+def test_solids_have_their_area_and_normals_point_outward(solid, area):
+    points, normals = solid.draw(2000 / area, np.random.default_rng(0))
+    assert len(points) == pytest.approx(2000, rel=0.02)
+    deep, high = solid.contains(points - 0.02 * normals), solid.contains(points + 0.02 * normals)
+    assert deep.mean() > 0.95  # less near sharp edges
+    assert high.mean() < 0.03
+
+
+def test_no_generator_is_shared_with_the_demo_categories():
+    folder = Path(btp.data.corpus.__file__).parent
+    for path in sorted(folder.glob("corpus*.py")):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        imported = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+        assert "btp.data.shapes" not in imported, path.name
+    assert not FAMILIES.keys() & shapes.CATEGORIES.keys()
+    corpus_code = {function.__module__ for function in FAMILIES.values()}
+    demo_code = {function.__module__ for function in islice(shapes.CATEGORIES.values(), 12)}
+    assert not corpus_code & demo_code

@@ -1,0 +1,107 @@
+"""Scoring a set, and means that leave nothing out in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from tiny import POINTS, tiny_model, write_tiny_dataset
+
+from btp.data.folder import Folder
+from btp.data.store import FeatureSet, FeatureStore
+from btp.evaluation import METRICS, CategoryScores, evaluate, mean_over_categories, measure, score
+from btp.types import Features, Scores
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return Folder(write_tiny_dataset(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return FeatureStore(tmp_path_factory.mktemp("store"), tiny_model(), POINTS)
+
+
+@pytest.fixture(scope="module")
+def data(dataset: Folder, store: FeatureStore) -> FeatureSet:
+    return store.load(dataset, "egg", "test")
+
+
+def height(features: Features) -> Scores:
+    """A detector that calls the upper points anomalous."""
+    z = features.points[..., 2]
+    return Scores(z, z, (z + 1) / 2, z.amax(1), (z.amax(1) + 1) / 2)
+
+
+def test_scores_come_in_the_set_s_order(data: FeatureSet) -> None:
+    scores = score(height, data)
+    expected = (data.features.points[..., 2].numpy() + 1) / 2
+    np.testing.assert_allclose(scores.point_scores, expected, rtol=1e-6)
+    np.testing.assert_allclose(scores.object_scores, expected.max(1), rtol=1e-6)
+
+
+def test_metrics_are_those_of_sklearn_at_both_resolutions(
+    dataset: Folder, data: FeatureSet
+) -> None:
+    scores = score(height, data)
+    values = measure(scores)
+    assert tuple(values) == METRICS
+    objects = data.is_anomalous.numpy()
+    assert values["object_auroc"] == pytest.approx(roc_auc_score(objects, scores.object_scores))
+    flat = data.labels.flatten().numpy(), scores.point_scores.ravel()
+    assert values["point_auroc"] == pytest.approx(roc_auc_score(*flat))
+    assert values["point_ap"] == pytest.approx(average_precision_score(*flat))
+    labels, raw = [], []
+    for i, sample in enumerate(data.samples):
+        cloud = dataset.read(sample)
+        assert cloud.labels is not None
+        points = cloud.points - cloud.points.mean(0)
+        points /= np.linalg.norm(points, axis=1).max()
+        sampled = data.features.points[i].numpy()
+        nearest = ((points[:, None] - sampled) ** 2).sum(-1).argmin(1)
+        labels.append(cloud.labels)
+        raw.append(scores.point_scores[i][nearest])
+    flat = np.concatenate(labels), np.concatenate(raw)
+    assert values["raw_point_auroc"] == pytest.approx(roc_auc_score(*flat))
+    assert values["raw_point_ap"] == pytest.approx(average_precision_score(*flat))
+
+
+def test_a_category_with_one_label_is_named_not_averaged(data: FeatureSet) -> None:
+    normal = slice(0, 2)
+    only = dataclasses.replace(
+        data,
+        samples=data.samples[normal],
+        features=data.features.map(lambda t: t[normal]),
+        labels=data.labels[normal],
+        counts=data.counts[normal],
+        region_ids=data.region_ids[normal],
+    )
+    full, empty = (measure(score(height, d)) for d in (data, only))
+    assert math.isnan(empty["object_auroc"])
+    assert math.isnan(empty["aupro"])
+    means = mean_over_categories([full, empty])
+    assert means["object_auroc"] == (full["object_auroc"], [1])
+    assert math.isnan(mean_over_categories([empty])["aupro"][0])
+
+
+def test_the_train_category_is_never_scored(dataset: Folder, store: FeatureStore) -> None:
+    sets = [store.load(dataset, category, "test") for category in dataset.categories]
+    unseen = [s for s in sets if s.category != "egg"]
+    scored: list[CategoryScores] = [s for s, _ in evaluate(height, unseen, "egg")]
+    assert [s.data.category for s in scored] == ["box", "disc"]
+    with pytest.raises(AssertionError):
+        list(evaluate(height, sets, "egg"))
+
+
+def test_scoring_keeps_no_graph(data: FeatureSet) -> None:
+    weight = torch.ones((), requires_grad=True)
+
+    def detector(features: Features) -> Scores:
+        return height(features.map(lambda t: t * weight if t.is_floating_point() else t))
+
+    assert score(detector, data).point_scores.dtype == np.float32

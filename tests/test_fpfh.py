@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
+
+from btp import fpfh as module
+from btp.errors import ConfigError, DataError
+from btp.fpfh import dense_patch_fpfh, fpfh, patch_fpfh, spacing
+from btp.normals import estimate_normals, neighbours_within, smallest_eigenvectors
+
+try:
+    import open3d  # noqa: F401
+
+    ENGINES = ["numpy", "open3d"]
+except (ImportError, OSError):
+    ENGINES = ["numpy"]
+
+needs_open3d = pytest.mark.skipif("open3d" not in ENGINES, reason="Open3D does not import here")
+
+
+def wavy_surface(n: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    x, y = random.uniform(-1, 1, (2, n))
+    return np.stack([x, y, 0.2 * np.sin(4 * x) * np.cos(3 * y)], axis=1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cloud", [0, 1])
+def test_release_targets(golden: Path, engine: module.Engine, cloud: int) -> None:
+    head, encoder = np.load(golden / "head.npz"), np.load(golden / "encoder.npz")
+    patch_index = encoder["patch_index_sorted"][cloud].astype(np.int64)
+    descriptors = fpfh(head["points"][cloud], engine=engine)
+    assert descriptors.dtype == np.float32
+    np.testing.assert_allclose(
+        patch_fpfh(descriptors, patch_index, "max"), head["fpfh_patch_max"][cloud], rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        patch_fpfh(descriptors, patch_index, "mean"), head["fpfh_patch_mean"][cloud], rtol=1e-4
+    )
+
+
+@needs_open3d
+@pytest.mark.parametrize("scale", [(0.1, 30, 0.2, 100), (0.3, 500, 0.3, 20), (0.01, 30, 0.02, 100)])
+def test_engines_agree(scale: tuple[float, int, float, int]) -> None:
+    points = wavy_surface(1500)
+    rows = np.array([3, 1499, 0, 3])
+    expected = fpfh(points, *scale, engine="open3d")
+    np.testing.assert_allclose(fpfh(points, *scale, engine="numpy"), expected, atol=1e-4)
+    for engine in ("open3d", "numpy"):
+        found = fpfh(points, *scale, rows=rows, engine=engine)
+        np.testing.assert_allclose(found, expected[rows], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [3, 13, 17])
+def test_naive_twin(seed: int) -> None:
+    # Points with the same neighbours would have parallel normals: which of two such points holds
+    # the frame is decided by rounding. In these clouds no two neighbourhoods are the same.
+    points = wavy_surface(30, seed)
+    near = np.linalg.norm(points[:, None] - points, axis=-1) < 1.0
+    assert len(np.unique(near, axis=0)) == 30
+    found = fpfh(points, 1.0, 30, 0.9, 10, engine="numpy")
+    np.testing.assert_allclose(found, naive_fpfh(points, 1.0, 30, 0.9, 10), atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_lonely_and_repeated_points(engine: module.Engine) -> None:
+    lonely = np.array([[0.0, 0, 0], [5, 0, 0], [9, 0, 0]])
+    assert (fpfh(lonely, engine=engine) == 0).all()
+    repeated = np.zeros((4, 3))
+    found = fpfh(repeated, engine=engine).reshape(4, 3, 11)
+    assert (found[:, :, 5] == 100).all()  # angles of 0 by convention, no weighted part
+    assert found.sum() == 4 * 3 * 100
+
+
+@given(st.integers(0, 1000))
+def test_histograms_sum_to_200(seed: int) -> None:
+    found = fpfh(wavy_surface(80, seed), 0.4, 20, 0.4, 20, engine="numpy")
+    sums = found.reshape(-1, 3, 11).sum(axis=-1)
+    assert np.isclose(sums, 200, atol=1e-3).all(axis=1).sum() + (sums == 0).all(axis=1).sum() == 80
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = wavy_surface(500)
+    whole = fpfh(points, 0.2, 30, 0.3, 50, engine="numpy")
+    for name in ("btp.normals", "btp.fpfh_numpy"):
+        monkeypatch.setattr(sys.modules[name], "CHUNK", 77)
+    np.testing.assert_array_equal(fpfh(points, 0.2, 30, 0.3, 50, engine="numpy"), whole)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1e-9, 1.0, 1e6]))
+def test_smallest_eigenvectors(seed: int, unit: float) -> None:
+    factor = np.random.default_rng(seed).normal(size=(20, 3, 3))
+    matrices = unit * factor @ factor.transpose(0, 2, 1)
+    found = smallest_eigenvectors(matrices)
+    expected = np.linalg.eigh(matrices)[1][:, :, 0]
+    np.testing.assert_allclose(np.abs((found * expected).sum(axis=1)), 1, atol=1e-6)
+
+
+def test_smallest_eigenvectors_of_diagonal_matrices() -> None:
+    diagonals = [(1, 2, 3), (2, 1, 3), (3, 2, 1), (1, 1, 1), (0, 0, 0), (1, 1, 2)]
+    found = smallest_eigenvectors(np.stack([np.diag(np.array(d, float)) for d in diagonals]))
+    np.testing.assert_array_equal(found.argmax(axis=1), [0, 1, 2, 2, 2, 2])
+
+
+def test_normals_of_a_plane_and_of_pairs() -> None:
+    plane = np.array([[x, y, 2 * x] for x, y in itertools.product(np.arange(5.0), repeat=2)])
+    pair = np.array([[100.0, 0, 0], [100, 1, 0]])
+    normals = estimate_normals(cKDTree(np.concatenate([plane, pair])), 3.0, 30)
+    np.testing.assert_allclose(np.abs(normals[:25]), [[2 / 5**0.5, 0, 1 / 5**0.5]] * 25, atol=1e-7)
+    np.testing.assert_array_equal(normals[25:], [[0, 0, 1]] * 2)
+
+
+def test_neighbours_are_nearer_than_the_radius() -> None:
+    tree = cKDTree(np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [2.5, 0, 0]]))
+    index, valid = neighbours_within(tree, np.array([1, 3]), radius=1.0, limit=3)
+    assert [list(row[ok]) for row, ok in zip(index, valid, strict=True)] == [[1], [3, 2]]
+    assert (index[~valid] == 0).all()
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_pooling_twin(pool: module.Pool) -> None:
+    random = np.random.default_rng(0)
+    descriptors = random.normal(size=(20, 33)).astype(np.float32)
+    patch_index = random.integers(0, 20, (7, 4))
+    expected = [
+        [getattr(np, pool)([descriptors[row, bin_] for row in patch]) for bin_ in range(33)]
+        for patch in patch_index
+    ]
+    np.testing.assert_allclose(patch_fpfh(descriptors, patch_index, pool), expected, rtol=1e-6)
+
+
+def test_spacing() -> None:
+    grid = np.array(list(itertools.product(np.arange(4.0), repeat=3)))
+    assert spacing(0.5 * grid) == 0.5
+    assert spacing(np.concatenate([grid, grid])) == 1.0
+    with pytest.raises(DataError, match="all points are equal"):
+        spacing(np.ones((5, 3)))
+
+
+def test_dense_targets_do_not_depend_on_the_unit_or_on_unused_rows() -> None:
+    points = wavy_surface(4000)
+    sampled = np.arange(0, 4000, 8)
+    patch_index = np.random.default_rng(1).integers(0, len(sampled), (30, 16))
+    found = dense_patch_fpfh(points, sampled, patch_index)
+    unit = spacing(points)
+    described = fpfh(points, 8 * unit, 80, 16 * unit, 250)[sampled]
+    np.testing.assert_allclose(found, patch_fpfh(described, patch_index), atol=1e-4)
+    np.testing.assert_allclose(
+        dense_patch_fpfh(64 * points, sampled, patch_index), found, atol=1e-4
+    )
+
+
+def test_dense_cloud_is_thinned_by_seed() -> None:
+    points = wavy_surface(4000)
+    sampled, patch_index = np.arange(100, 200), np.arange(100).reshape(10, 10)
+    first, again, other = (
+        dense_patch_fpfh(points, sampled, patch_index, max_points=1000, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    kept = np.union1d(np.random.default_rng(1).choice(4000, 1000, replace=False), sampled)
+    thinned = dense_patch_fpfh(points[kept], np.searchsorted(kept, sampled), patch_index)
+    np.testing.assert_array_equal(first, thinned)
+
+
+def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = wavy_surface(20)
+    with pytest.raises(DataError, match=r"shape \[20, 2\], expected \[N, 3\]"):
+        fpfh(points[:, :2])
+    with pytest.raises(DataError, match="2 of 20 points are not finite"):
+        fpfh(np.where(np.arange(20)[:, None] < 2, np.nan, points))
+    with pytest.raises(ConfigError, match=r"\(0.1, 0\) for features; all must be positive"):
+        fpfh(points, feature_neighbours=0)
+    with pytest.raises(ConfigError, match="engine is 'torch'"):
+        fpfh(points, engine="torch")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="pool is 'sum'"):
+        patch_fpfh(np.zeros((2, 33), np.float32), np.zeros((1, 2), int), "sum")  # type: ignore[arg-type]
+    monkeypatch.setattr(module, "_open3d", lambda: None)
+    with pytest.raises(ConfigError, match="Open3D does not import here"):
+        fpfh(points, engine="open3d")
+    assert fpfh(points, engine="auto").shape == (20, 33)
+
+
+def naive_fpfh(
+    points: np.ndarray, normal_radius: float, normal_limit: int, radius: float, limit: int
+) -> np.ndarray:
+    """FPFH by loops, from the paper; normals from a general solver with the engine's signs."""
+
+    def near(i: int, reach: float, most: int) -> list[int]:
+        distance = np.linalg.norm(points - points[i], axis=1)
+        return [j for j in np.argsort(distance)[:most] if distance[j] < reach]
+
+    signs = estimate_normals(cKDTree(points), normal_radius, normal_limit)
+    normals = np.zeros_like(points)
+    for i in range(len(points)):
+        close = near(i, normal_radius, normal_limit)
+        normal = np.array([0.0, 0, 1])
+        if len(close) >= 3:
+            normal = np.linalg.eigh(np.cov(points[close].T, bias=True))[1][:, 0]
+            normal *= np.sign(normal @ signs[i])
+        normals[i] = normal
+
+    spfh = np.zeros((len(points), 3, 11))
+    for i in range(len(points)):
+        others = near(i, radius, limit)[1:]
+        for j in others:
+            line = points[j] - points[i]
+            cosine_i, cosine_j = (normals[k] @ line / np.linalg.norm(line) for k in (i, j))
+            source, target, phi = i, j, cosine_i
+            if abs(cosine_i) < abs(cosine_j):
+                source, target, phi, line = j, i, -cosine_j, -line
+            u = normals[source]
+            v = np.cross(line, u) / np.linalg.norm(np.cross(line, u))
+            w = np.cross(u, v)
+            theta = np.arctan2(w @ normals[target], u @ normals[target])
+            shares = [(theta + np.pi) / (2 * np.pi), (v @ normals[target] + 1) / 2, (phi + 1) / 2]
+            for angle, share in enumerate(shares):
+                spfh[i, angle, min(int(11 * share), 10)] += 100 / len(others)
+
+    result = spfh.copy()
+    for i in range(len(points)):
+        others = near(i, radius, limit)[1:]
+        added = sum(
+            (spfh[j] / ((points[j] - points[i]) ** 2).sum() for j in others), np.zeros((3, 11))
+        )
+        total = added.sum(axis=1, keepdims=True)
+        result[i] += np.divide(100 * added, total, out=np.zeros((3, 11)), where=total > 0)
+    return result.reshape(-1, 33)

@@ -1,0 +1,140 @@
+"""Features are computed once, found again, and never mistaken for others."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import ENCODER, POINTS, tiny_model, write_tiny_dataset
+
+from btp.data import store as store_module
+from btp.data.folder import Folder
+from btp.data.store import FeatureSet, FeatureStore
+from btp.errors import ConfigError, DataError
+from btp.metrics import count_points, regions
+from btp.weights import PointLanguageModel
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return Folder(write_tiny_dataset(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "store", tiny_model(), POINTS)
+
+
+def same(a: FeatureSet, b: FeatureSet) -> bool:
+    fields = [f.name for f in dataclasses.fields(a.features)]
+    pairs = [(getattr(a.features, f), getattr(b.features, f)) for f in fields]
+    return all((x is None and y is None) or torch.equal(x, y) for x, y in pairs)
+
+
+def test_a_set_holds_what_the_encoder_says(data: Folder, store: FeatureStore) -> None:
+    loaded = store.load(data, "egg", "test")
+    assert [s.name for s in loaded.samples] == [
+        "egg_positive0", "egg_positive1", "egg_sink0", "egg_sink1", "egg_sink2",
+    ]  # fmt: skip
+    assert loaded.is_anomalous.tolist() == [False, False, True, True, True]
+    with torch.inference_mode():
+        expected = store.model.points(loaded.features.points)
+    assert torch.equal(loaded.features.patch_index, expected.patch_index)
+    torch.testing.assert_close(loaded.features.taps.float(), expected.taps, atol=1e-3, rtol=0)
+    torch.testing.assert_close(loaded.features.cls, expected.cls)
+    features, labels = loaded.batch(slice(1, 3))
+    assert features.taps.dtype == torch.float32
+    assert torch.equal(labels, loaded.labels[1:3])
+
+
+def test_labels_and_counts_are_those_of_the_raw_scan(data: Folder, store: FeatureStore) -> None:
+    loaded = store.load(data, "egg", "test")
+    cloud = data.read(loaded.samples[2])
+    assert cloud.labels is not None
+    points = cloud.points - cloud.points.mean(0)
+    points /= np.linalg.norm(points, axis=1).max()
+    sampled = loaded.features.points[2].numpy()
+    distance = ((points[:, None] - sampled) ** 2).sum(-1)
+    assert np.array_equal(loaded.labels[2], cloud.labels[distance.argmin(0)])
+    expected = count_points(distance.argmin(1), regions(points, cloud.labels), POINTS)
+    assert np.array_equal(loaded.counts[2].normal, expected.normal)
+    assert np.array_equal(loaded.counts[2].anomalous, expected.anomalous)
+    np.testing.assert_allclose(loaded.counts[2].overlap, expected.overlap)
+
+
+def test_nothing_is_computed_twice(
+    data: Folder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store.load(data, "egg", "test", surface=True, fpfh_cloud="sampled")
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("computed again")
+
+    for name in ("prepare", "surface_features", "fpfh"):
+        monkeypatch.setattr(store_module, name, fail)
+    monkeypatch.setattr(store.model.points, "forward", fail)
+    assert same(first, store.load(data, "egg", "test", surface=True, fpfh_cloud="sampled"))
+
+
+def test_a_changed_scan_or_setting_is_computed_anew(tmp_path: Path) -> None:
+    root = write_tiny_dataset(tmp_path / "data")
+    folder = tmp_path / "store"
+    first = FeatureStore(folder, tiny_model(), POINTS).load(Folder(root), "egg", "test")
+    seed = FeatureStore(folder, tiny_model(), POINTS, seed=1).load(Folder(root), "egg", "test")
+    assert not torch.equal(first.features.points, seed.features.points)
+    other = PointLanguageModel(dataclasses.replace(ENCODER, seed=1))
+    weights = FeatureStore(folder, other, POINTS).load(Folder(root), "egg", "test")
+    assert torch.equal(first.features.points, weights.features.points)
+    assert not torch.equal(first.features.taps, weights.features.taps)
+    scan = root / "egg" / "test" / "egg_positive0.pcd"
+    scan.write_bytes((root / "box" / "test" / "box_positive0.pcd").read_bytes())
+    changed = FeatureStore(folder, tiny_model(), POINTS).load(Folder(root), "egg", "test")
+    moved = (first.features.points != changed.features.points).flatten(1).any(1)
+    assert moved.tolist() == [True, False, False, False, False]
+
+
+def test_a_damaged_part_is_made_again(data: Folder, store: FeatureStore) -> None:
+    first = store.load(data, "egg", "test")
+    for path in store.root.glob("features/*/*.safetensors"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert same(first, store.load(data, "egg", "test"))
+
+
+def test_processes_and_threads_may_share_a_store(data: Folder, tmp_path: Path) -> None:
+    results: list[FeatureSet] = []
+
+    def load() -> None:
+        opened = FeatureStore(tmp_path / "shared", tiny_model(), POINTS)
+        results.append(opened.load(data, "disc", "test"))
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert all(same(results[0], other) for other in results)
+    assert not list((tmp_path / "shared").rglob("*.tmp"))
+
+
+def test_fpfh_targets_differ_by_cloud(data: Folder, store: FeatureStore) -> None:
+    sampled = store.load(data, "egg", "test", fpfh_cloud="sampled").features.fpfh
+    dense = store.load(data, "egg", "test", fpfh_cloud="dense").features.fpfh
+    assert sampled is not None
+    assert dense is not None
+    assert sampled.shape == dense.shape == (5, 24, 33)
+    assert not torch.equal(sampled, dense)
+    assert (dense.sum(-1) > 0).all()
+
+
+def test_errors_name_the_scan(tmp_path: Path, store: FeatureStore) -> None:
+    root = write_tiny_dataset(tmp_path / "data")
+    (root / "egg" / "test" / "egg_positive1.pcd").write_bytes(b"")
+    with pytest.raises(DataError, match=r"egg_positive1\.pcd.*empty"):
+        store.load(Folder(root), "egg", "test")
+    with pytest.raises(ConfigError, match=r"n_points is 8.*24 patches"):
+        FeatureStore(tmp_path / "s", tiny_model(), n_points=8)

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from btp.errors import DataError
+from btp.surface import channel_names, oriented_normals, surface_features
+
+NAMES = channel_names()
+
+
+def ball(count: int, rng: np.random.Generator) -> np.ndarray:
+    points = rng.standard_normal((count, 3))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def column(features: np.ndarray, name: str) -> np.ndarray:
+    return features[:, NAMES.index(name)]
+
+
+def naive_scale(cloud, normals, point, size):
+    """The channels of one neighbourhood, by loops and LAPACK; without spacing."""
+    order = np.argsort(np.linalg.norm(cloud - point, axis=1))[:size]
+    near = cloud[order].astype(float)
+    radius = np.linalg.norm(near[-1] - point)
+    centroid = near.mean(0)
+    values, vectors = np.linalg.eigh(np.cov((near - centroid).T, bias=True))
+    own = normals[order[0]]
+    normal = vectors[:, 0] * (1 if vectors[:, 0] @ own >= 0 else -1)
+    heights = np.array([(q - point) @ normal for q in near]) / radius
+    flat = centroid - point - ((centroid - point) @ normal) * normal
+    cosines = np.array([normals[j] @ own for j in order])
+    return [
+        1 - np.sqrt(values[1] / values[2]),
+        np.sqrt(values[0]) / radius,
+        heights.mean(),
+        np.linalg.norm(flat) / radius,
+        np.cbrt(((heights - heights.mean()) ** 3).mean()),
+        heights.max(),
+        heights.min(),
+        1 - cosines.mean(),
+        1 - np.abs(cosines).mean(),
+    ], (normal, centroid, radius)
+
+
+def test_naive_twin():
+    rng = np.random.default_rng(0)
+    cloud = (ball(600, rng) * (1, 0.7, 0.4)).astype(np.float32)
+    cloud += rng.normal(0, 0.01, cloud.shape).astype(np.float32)
+    cloud = (cloud - cloud.mean(0)) / np.ptp(cloud, axis=0).max()
+    got = surface_features(cloud, np.arange(40), neighbours=(16, 48))
+    normals = oriented_normals(cloud)
+    for i in range(40):
+        small, (normal, centroid, _) = naive_scale(cloud, normals, cloud[i], 16)
+        large, (wide, wide_centroid, radius) = naive_scale(cloud, normals, cloud[i], 48)
+        np.testing.assert_allclose(got[i, :9], small, atol=2e-3)
+        np.testing.assert_allclose(got[i, 10:19], large, atol=2e-3)
+        step = (centroid - wide_centroid) @ wide / radius
+        np.testing.assert_allclose(got[i, 20:], [step, 1 - abs(normal @ wide)], atol=2e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3))
+def test_pose_and_scale_do_not_matter(seed, scale):
+    rng = np.random.default_rng(seed)
+    cloud = ball(2000, rng) * (1, 0.7, 0.4)
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    turn[:, 0] *= np.linalg.det(turn)
+    moved = scale * (cloud @ turn.T + rng.standard_normal(3))
+    rows = np.arange(0, 2000, 40)
+    difference = np.abs(surface_features(cloud, rows) - surface_features(moved, rows))
+    assert np.quantile(difference, 0.99) < 5e-3  # rounding may swap equally far neighbours
+
+
+def test_plane_is_flat_and_its_border_drifts():
+    rng = np.random.default_rng(1)
+    plane = np.column_stack([rng.uniform(-1, 1, (8000, 2)), np.zeros(8000)])
+    inner = surface_features(plane, np.flatnonzero(np.abs(plane).max(1) < 0.7))
+    border = surface_features(plane, np.flatnonzero(np.abs(plane).max(1) > 0.99))
+    for name in ("thickness48", "offset48", "top128", "crease128", "step16_48", "tilt48_128"):
+        assert np.abs(column(inner, name)).max() < 1e-3, name
+    assert column(inner, "drift128").mean() < 0.08
+    assert column(border, "drift128").mean() > 0.3
+
+
+def test_ball_has_the_offset_of_its_cap():
+    rng = np.random.default_rng(2)
+    features = surface_features(ball(12_000, rng), np.arange(1000))
+    # 128 of 12,000 even points: a cap of height 2 * 128 / 12,000 on the unit ball.
+    height = 2 * 128 / 12_000
+    radius = np.sqrt(2 * height)
+    assert column(features, "offset128").mean() == pytest.approx(-height / 2 / radius, rel=0.03)
+    assert column(features, "bottom128").mean() == pytest.approx(-height / radius, rel=0.05)
+
+
+def test_a_dent_has_the_other_sign_than_a_bump():
+    rng = np.random.default_rng(3)
+    cloud = ball(12_000, rng)
+    near = np.exp(-(((cloud - (0, 0, 1)) / 0.15) ** 2).sum(1))
+    middle = np.array([[0.0, 0, 1]])
+    bump = surface_features(cloud * (1 + 0.06 * near)[:, None], middle * 1.06)
+    dent = surface_features(cloud * (1 - 0.06 * near)[:, None], middle * 0.94)
+    assert column(bump, "offset128")[0] < -0.05 < 0.05 < column(dent, "offset128")[0]
+
+
+def test_normals_point_outward_on_a_torus_and_a_box():
+    rng = np.random.default_rng(4)
+    u, v = rng.uniform(0, 2 * np.pi, (2, 8000))
+    ring = np.column_stack([np.cos(u), np.sin(u), 0 * u])
+    true = ring * np.cos(v)[:, None] + np.sin(v)[:, None] * (0, 0, 1)
+    cosine = (oriented_normals((ring + 0.35 * true).astype(np.float32)) * true).sum(1)
+    assert (cosine > 0.9).mean() > 0.99
+    faces, side = rng.uniform(-1, 1, (8000, 3)), rng.integers(0, 3, 8000)
+    true = np.eye(3)[side] * rng.choice([-1, 1], 8000)[:, None]
+    box = np.where(true != 0, true, faces)
+    assert ((oriented_normals(box.astype(np.float32)) * true).sum(1) > 0).mean() > 0.99
+
+
+def test_density_hardly_matters_above_the_limit():
+    rng = np.random.default_rng(5)
+    queries = ball(300, rng)
+    sparse = surface_features(ball(16_384, rng) * (1, 0.8, 0.6), queries * (1, 0.8, 0.6))
+    dense = surface_features(ball(60_000, rng) * (1, 0.8, 0.6), queries * (1, 0.8, 0.6))
+    for name in ("offset128", "thickness128", "bending128", "spacing48"):
+        assert column(sparse, name).mean() == pytest.approx(column(dense, name).mean(), abs=0.01)
+
+
+def test_a_cloud_smaller_than_the_neighbourhood():
+    cloud = ball(32, np.random.default_rng(6))
+    features = surface_features(cloud, np.arange(32))
+    assert features.shape == (32, len(NAMES))
+    np.testing.assert_array_equal(column(features, "offset48"), column(features, "offset128"))
+
+
+def test_rows_and_points_agree():
+    cloud = ball(500, np.random.default_rng(7))
+    rows = np.array([3, 499, 0])
+    np.testing.assert_array_equal(
+        surface_features(cloud, rows), surface_features(cloud, cloud[rows])
+    )
+
+
+@pytest.mark.parametrize(
+    ("cloud", "words"), [(np.zeros((100, 3)), "all points"), (np.ones((5, 3)), r"\(5, 3\).*16")]
+)
+def test_bad_clouds(cloud, words):
+    with pytest.raises(DataError, match=words):
+        surface_features(cloud, np.arange(3))

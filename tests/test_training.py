@@ -1,0 +1,194 @@
+"""Training: every parameter learns, runs repeat, interrupted runs go on, results survive disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import POINTS, RECIPE, tiny_model, write_tiny_dataset
+
+from btp import training
+from btp.data.folder import Folder
+from btp.data.store import FeatureSet, FeatureStore
+from btp.errors import DataError, WeightsError
+from btp.evaluation import measure, score
+from btp.losses import joint_loss
+from btp.recipe import Recipe
+from btp.training import Trainee, make_optimizer, schedule, train
+from btp.weights import PointLanguageModel, load_detector
+
+
+@pytest.fixture(scope="module")
+def model() -> PointLanguageModel:
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, model: PointLanguageModel) -> FeatureSet:
+    root = tmp_path_factory.mktemp("training")
+    store = FeatureStore(root / "store", model, POINTS)
+    folder = Folder(write_tiny_dataset(root / "data"))
+    return store.load(folder, "egg", "test", surface=True, fpfh_cloud="sampled")
+
+
+PLUS = Recipe(
+    name="plus",
+    patch_temperature=1.0,
+    uncovered="nearest",
+    gfcm_input="surface",
+    projection="mlp",
+    shuffle=True,
+    drop_last=False,
+    epochs=2,
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, PLUS], ids=["paper", "plus"])
+def test_every_trainable_parameter_gets_a_gradient(
+    data: FeatureSet, model: PointLanguageModel, recipe: Recipe
+) -> None:
+    torch.manual_seed(0)
+    trainee = Trainee(model, recipe).train()
+    features, labels = data.batch(slice(1, 4))
+    scores = trainee.detector(features, trainee.prompts(model.text))
+    terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature)
+    terms["total"].backward()
+    for name, parameter in trainee.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+    assert all(p.grad is None for p in [*model.points.parameters(), *model.text.parameters()])
+
+
+def test_optimizer_groups(model: PointLanguageModel) -> None:
+    trainee = Trainee(model, RECIPE)
+    names = {id(p): n for n, p in trainee.named_parameters()}
+    decayed, plain, prompts = make_optimizer(trainee, RECIPE).param_groups
+    assert [names[id(p)] for p in prompts["params"]] == ["prompts.context"]
+    assert (prompts["base_lr"], prompts["weight_decay"]) == (1e-3, 0)
+    assert (plain["base_lr"], plain["weight_decay"]) == (5e-4, 0)
+    assert (decayed["base_lr"], decayed["weight_decay"]) == (5e-4, 1e-4)
+    assert all(names[id(p)].endswith("bias") for p in plain["params"])
+    total = sum(len(g["params"]) for g in (decayed, plain, prompts))
+    assert total == len(names)
+
+
+def test_fixed_prompts_are_not_optimised(model: PointLanguageModel) -> None:
+    recipe = dataclasses.replace(RECIPE, prompts="fixed", context_tokens=0)
+    assert len(make_optimizer(Trainee(model, recipe), recipe).param_groups) == 2
+
+
+def test_schedule_by_hand() -> None:
+    factors = [schedule(step, 100, RECIPE) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[5] == pytest.approx(0.1 + 0.9 * 5 / 10)
+    assert factors[10] == 1.0
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[99] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
+
+
+def test_the_same_seed_gives_the_same_weights(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    kept = [
+        train(data, model, PLUS, seed, tmp_path / name, progress=False).state_dict()
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert all(torch.equal(kept[0][k], kept[1][k]) for k in kept[0])
+    assert not torch.equal(kept[0]["gfcm.fc.2.weight"], kept[2]["gfcm.fc.2.weight"])
+
+
+@pytest.mark.parametrize("keep", ["last", "lowest_loss"])
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    data: FeatureSet,
+    model: PointLanguageModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: str,
+) -> None:
+    recipe = dataclasses.replace(PLUS, epochs=6, keep=keep)  # type: ignore[arg-type]
+    monkeypatch.setattr(training, "RESUME_EVERY", 2)
+    whole = train(data, model, recipe, 1, tmp_path / "whole", progress=False).state_dict()
+
+    real = training._State.after_epoch
+
+    def stop(self: training._State, epoch: int, loss: float, keep_lowest: bool) -> None:
+        real(self, epoch, loss, keep_lowest)
+        if epoch == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._State, "after_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, model, recipe, 1, tmp_path / "cut", progress=False)
+    assert not (tmp_path / "cut" / "detector.safetensors").exists()
+    monkeypatch.setattr(training._State, "after_epoch", real)
+    with pytest.raises(WeightsError, match="other settings"):
+        train(data, model, PLUS, 1, tmp_path / "cut", resume=True, progress=False)
+    resumed = train(data, model, recipe, 1, tmp_path / "cut", resume=True, progress=False)
+    assert all(torch.equal(whole[k], v) for k, v in resumed.state_dict().items())
+    assert not (tmp_path / "cut" / "resume.pt").exists()
+
+
+def test_train_save_load_evaluate_gives_the_same_numbers(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    trained = train(data, model, RECIPE, 3, tmp_path, {"train_cat": "egg"}, progress=False)
+    loaded, encoder, about = load_detector(tmp_path / "detector.safetensors")
+    assert encoder == model.config
+    assert loaded.recipe == RECIPE
+    assert about["train_cat"] == "egg"
+    assert 1 <= about["epoch"] <= 3
+    before, after = measure(score(trained, data)), measure(score(loaded, data))
+    assert before == after
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_training_lowers_the_loss_and_moves_the_prompts(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    short = dataclasses.replace(PLUS, epochs=1)
+    long = dataclasses.replace(PLUS, epochs=30)
+    for name, recipe in (("short", short), ("long", long)):
+        train(data, model, recipe, 1, tmp_path / name, progress=False)
+    first, last = (load_detector(tmp_path / n / "detector.safetensors") for n in ("short", "long"))
+    assert last[2]["loss"] < first[2]["loss"]
+    assert not torch.allclose(first[0].text, last[0].text, atol=1e-4)
+
+
+def test_the_epoch_of_the_lowest_loss_is_kept(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[float] = []
+    real = training._State.after_epoch
+
+    def spy(self: training._State, epoch: int, loss: float, keep_lowest: bool) -> None:
+        losses.append(loss)
+        real(self, epoch, loss, keep_lowest)
+
+    monkeypatch.setattr(training._State, "after_epoch", spy)
+    recipe = dataclasses.replace(PLUS, epochs=8, learning_rate=0.05)
+    train(data, model, recipe, 1, tmp_path, progress=False)
+    about = load_detector(tmp_path / "detector.safetensors")[2]
+    assert about["epoch"] == losses.index(min(losses)) + 1
+    assert about["loss"] == pytest.approx(min(losses))
+
+
+def test_too_few_scans_for_a_batch(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(RECIPE, batch_size=6)
+    with pytest.raises(DataError, match="5 scans do not fill one batch of 6"):
+        train(data, model, recipe, 1, tmp_path, progress=False)
+
+
+def test_bfloat16_stays_near_float32(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    full, half = (
+        train(data, model, PLUS, 1, tmp_path / str(b), bfloat16=b, progress=False)
+        for b in (False, True)
+    )
+    difference = score(full, data).point_scores - score(half, data).point_scores
+    assert abs(difference).max() < 0.02

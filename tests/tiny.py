@@ -1,0 +1,59 @@
+"""A dataset and a model so small that every step of the program runs in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from btp.data.formats import write_labelled_txt, write_pcd
+from btp.models.point_encoder import PointBERTConfig
+from btp.models.text_encoder import TextConfig
+from btp.recipe import Recipe
+from btp.weights import EncoderConfig, PointLanguageModel
+
+POINTS = 128
+ENCODER = EncoderConfig(
+    name="tiny",
+    point=PointBERTConfig(
+        width=24,
+        depth=3,
+        heads=2,
+        groups=24,
+        group_size=8,
+        pointnet=(8, 16, 32),
+        patch_width=16,
+        embed_dim=16,
+        taps=(1, 3),
+    ),
+    text=TextConfig(width=16, heads=2, layers=2, embed_dim=16),
+)
+RECIPE = Recipe(name="tiny", epochs=3)
+CATEGORIES = ("box", "disc", "egg")
+
+
+def tiny_model() -> PointLanguageModel:
+    return PointLanguageModel(ENCODER)
+
+
+def write_tiny_dataset(root: Path, normal: int = 2, defective: int = 3) -> Path:
+    """Ellipsoids with a dent, one shape a category, in the folder layout."""
+    rng = np.random.default_rng(5)
+    for category, stretch in zip(CATEGORIES, ([1, 2, 3], [3, 3, 1], [1, 1, 1.5]), strict=True):
+        for split, kind, count in (
+            ("train", "template", 1),
+            ("test", "positive", normal),
+            ("test", "sink", defective),
+        ):
+            for i in range(count):
+                points = rng.normal(size=(400, 3))
+                points *= np.array(stretch) / np.linalg.norm(points, axis=1, keepdims=True)
+                labels = np.zeros(len(points), bool)
+                if kind == "sink":
+                    labels[np.argsort(((points - points[0]) ** 2).sum(1))[:25]] = True
+                    points[labels] *= 0.7
+                name = f"{category}_{kind}{i}"
+                write_pcd(root / category / split / f"{name}.pcd", points)
+                if kind == "sink":
+                    write_labelled_txt(root / category / "GT" / f"{name}.txt", points, labels)
+    return root
