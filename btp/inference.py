@@ -14,9 +14,9 @@ from btp.data.formats import read_points
 from btp.data.prepare import N_POINTS, prepare
 from btp.errors import WeightsError
 from btp.models.detector import Detector
-from btp.surface import surface_features
+from btp.surface import surface_channels
 from btp.types import Cloud, Prediction, Prepared
-from btp.weights import PointLanguageModel, load_detector
+from btp.weights.models import PointLanguageModel, load_detector
 
 BATCH = 8
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
@@ -93,7 +93,7 @@ def _cloud(scan: Scan) -> Cloud:
 
 
 def _surface(prepared: Prepared) -> torch.Tensor:
-    return torch.from_numpy(surface_features(prepared.dense, prepared.points))
+    return torch.from_numpy(surface_channels(prepared.dense, prepared.points))
 
 
 def load(detector: str | Path = "mini", device: torch.device | str = "cpu") -> Inspector:

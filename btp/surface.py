@@ -23,28 +23,37 @@ NORMAL_NEIGHBOURS = 16
 TREE_NEIGHBOURS = 8
 
 SCALE_CHANNELS = (
-    "elongation",  # 1 - s2/s1, s = sqrt of the PCA eigenvalues, largest first
-    "thickness",  # s3 / radius
-    "offset",  # (centroid - point) . normal / radius: > 0 in a hollow, < 0 on a bump
-    "drift",  # |tangential part of centroid - point| / radius: open borders
-    "skew",  # cube root of the third moment of heights over the normal / radius
-    "top",  # highest neighbour over the tangent plane / radius
-    "bottom",  # lowest neighbour, same unit
-    "bending",  # 1 - mean cosine between the oriented normals and the point's own
-    "crease",  # 1 - mean |cosine|: bending without its sign
-    "spacing",  # log(radius / median radius of the cloud)
+    "elongation",  # 1 - s2/s1, s = square roots of the PCA eigenvalues, largest first
+    "thickness",  # log(0.01 + s3 / radius)
+    "offset",  # asinh(20 (centroid - point) . normal / radius): > 0 in a hollow, < 0 on a bump
+    "drift",  # root of |tangential part of centroid - point| / radius: open borders
+    "skew",  # asinh(20 cube root of the third moment of the heights over the normal / radius)
+    "top",  # asinh(20 highest neighbour over the tangent plane / radius)
+    "bottom",  # asinh(20 lowest neighbour / radius)
+    "crease",  # log(0.001 + 1 - mean |cosine| of the neighbours' normals and the point's own)
+    "spacing",  # log(radius / median radius of all queries)
 )
-"""What is measured at each neighbourhood size, in this order."""
+"""Measured at each neighbourhood size. Long-tailed quantities are compressed, and all are shifted
+and scaled by `_LEVEL` and `_SPREAD` to about zero mean and unit spread over the corpus."""
 
 CROSS_CHANNELS = ("step", "tilt")
-"""Between two sizes that follow each other: height of the smaller centroid over the larger plane
-divided by the larger radius; 1 - |cosine| between both PCA normals."""
+"""Between two sizes that follow each other: asinh(20 height of the smaller centroid over the larger
+plane / larger radius); log(0.001 + 1 - |cosine| of both PCA normals)."""
+
+_LEVEL = np.array([0.2, -2.4, -0.7, 0.3, -0.6, 1.3, -2.2, -3.3, 0.0], np.float32)
+_SPREAD = np.array([0.1, 0.8, 1.2, 0.12, 1.2, 1.0, 1.0, 1.7, 0.2], np.float32)
+_CROSS_LEVEL = np.array([0.7, -5.0], np.float32)
+_CROSS_SPREAD = np.array([0.85, 1.7], np.float32)
 
 
 def channel_names(neighbours: tuple[int, ...] = NEIGHBOURS) -> list[str]:
     """Names of the channels of `surface_features`, in their order."""
     names = [f"{name}{k}" for k in neighbours for name in SCALE_CHANNELS]
     return names + [f"{name}{a}_{b}" for a, b in pairwise(neighbours) for name in CROSS_CHANNELS]
+
+
+CHANNELS = 2 * len(channel_names())
+"""Of `surface_channels`."""
 
 
 def surface_features(
@@ -90,6 +99,30 @@ def surface_features(
     sizes = tuple(min(size, len(cloud)) for size in neighbours)
     distance, index = tree.query(at, sizes[-1])
     return _channels(cloud, normals, at, distance.astype(np.float32), index, sizes)
+
+
+def contrast(features: np.ndarray) -> np.ndarray:
+    """How each point differs from the rest of its own cloud: float32 [N, F] from [N, F].
+
+    The channel's mean over the cloud is taken off and its spread, plus 0.2 of the usual one,
+    divided out: a rough skin raises `crease` everywhere, and only what is rougher still stands out.
+    """
+    spread = features.std(0) + 0.2
+    return np.asarray((features - features.mean(0)) / spread, np.float32)
+
+
+def surface_channels(dense: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """What encoder and GFCM read of each point: its surface features, and their contrast.
+
+    Args:
+        dense: [R, 3], as in `surface_features`.
+        queries: as in `surface_features`: all sampled points, since contrast compares them.
+
+    Returns:
+        float32 [N, `CHANNELS`].
+    """
+    features = surface_features(dense, queries)
+    return np.concatenate([features, contrast(features)], axis=1)
 
 
 def thin(points: np.ndarray, most: int) -> np.ndarray:
@@ -180,45 +213,42 @@ def _channels(
 ) -> np.ndarray:
     """All channels [N, F] at points `at` [N, 3] with their sorted neighbours [N, k]."""
     own = normals[index[:, 0]]
-    offsets, around = cloud[index] - at[:, None], normals[index]
-    cosine = np.einsum("nkj,nj->nk", around, own)
-    columns, planes = [], []
+    offsets = cloud[index] - at[:, None]
+    cosine = np.abs(np.einsum("nkj,nj->nk", normals[index], own))
+    blocks, planes = [], []
     for size in neighbours:
         radius = np.maximum(distance[:, size - 1], 1e-9)
         values, normal, centroid = _pca(offsets[:, :size])
         normal = normal * np.where(np.einsum("ni,ni->n", normal, own) < 0, -1, 1)[:, None]
-        columns += _scale_channels(
-            offsets[:, :size], cosine[:, :size], values, normal, centroid, radius
-        )
+        raw = _scale_channels(offsets[:, :size], values, normal, centroid, radius)
+        raw.insert(7, np.log(1e-3 + np.maximum(1 - cosine[:, :size].mean(1), 0)))
+        blocks.append((np.stack(raw, 1) - _LEVEL) / _SPREAD)
         planes.append((normal, centroid, radius))
     for (normal, centroid, _), (wide, wide_centroid, radius) in pairwise(planes):
-        columns.append(np.einsum("ni,ni->n", centroid - wide_centroid, wide) / radius)
-        columns.append(1 - np.abs(np.einsum("ni,ni->n", normal, wide)))
-    return np.stack(columns, 1).astype(np.float32)
+        step = np.einsum("ni,ni->n", centroid - wide_centroid, wide) / radius
+        tilt = 1 - np.abs(np.einsum("ni,ni->n", normal, wide))
+        raw = [np.arcsinh(20 * step), np.log(1e-3 + np.maximum(tilt, 0))]
+        blocks.append((np.stack(raw, 1) - _CROSS_LEVEL) / _CROSS_SPREAD)
+    return np.concatenate(blocks, 1, dtype=np.float32)
 
 
 def _scale_channels(
     offsets: np.ndarray,
-    cosine: np.ndarray,
     values: np.ndarray,
     normal: np.ndarray,
     centroid: np.ndarray,
     radius: np.ndarray,
 ) -> list[np.ndarray]:
-    """The `SCALE_CHANNELS` [N] of one neighbourhood size."""
+    """The `SCALE_CHANNELS` [N] of one neighbourhood size, all but the crease, not yet scaled."""
     widths = np.sqrt(values)
     height = np.einsum("nkj,nj->nk", offsets, normal) / radius[:, None]
     offset = height.mean(1)
     drift = np.linalg.norm(centroid - (offset * radius)[:, None] * normal, axis=1) / radius
+    skew = np.cbrt(((height - offset[:, None]) ** 3).mean(1))
     return [
         1 - widths[:, 1] / np.maximum(widths[:, 2], 1e-12),
-        widths[:, 0] / radius,
-        offset,
-        drift,
-        np.cbrt(((height - offset[:, None]) ** 3).mean(1)),
-        height.max(1),
-        height.min(1),
-        1 - cosine.mean(1),
-        1 - np.abs(cosine).mean(1),
+        np.log(0.01 + widths[:, 0] / radius),
+        *(np.arcsinh(20 * offset), np.sqrt(drift), np.arcsinh(20 * skew)),
+        *(np.arcsinh(20 * height.max(1)), np.arcsinh(20 * height.min(1))),
         np.log(radius / np.median(radius)),
     ]

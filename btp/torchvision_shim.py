@@ -36,9 +36,9 @@ def ensure_importable() -> None:
     except RuntimeError as error:
         if torch.version.cuda is not None or str(error) != SYMPTOM or _declared:
             raise
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        library = torch.library.Library("torchvision", "DEF")
         for schema in SCHEMAS:
-            library.define(schema)  # type: ignore[no-untyped-call]
+            library.define(schema)
         _declared.append(library)
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]  # what the failed import left half done

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import trange
+from tqdm import tqdm
 
 from btp.data.store import FeatureSet
 from btp.errors import DataError, WeightsError
@@ -20,7 +20,7 @@ from btp.losses import joint_loss
 from btp.models.detector import Detector
 from btp.models.prompts import HybridPromptLearner
 from btp.recipe import Recipe
-from btp.weights import PointLanguageModel, new_detector, save_detector
+from btp.weights.models import PointLanguageModel, new_detector, save_detector
 
 RESUME_EVERY = 10  # epochs
 # Names of parameters without weight decay, as in the release: biases, norms, embeddings, prompts.
@@ -32,9 +32,18 @@ class Trainee(nn.Module):
 
     def __init__(self, model: PointLanguageModel, recipe: Recipe) -> None:
         super().__init__()
+        self.model = model
         self.detector = new_detector(model.config, recipe)
-        context = recipe.context_tokens if recipe.learns_prompts else 0
-        self.prompts = HybridPromptLearner(model.text, recipe.prompt_texts, context)
+        self.prompts: HybridPromptLearner | None = None
+        if recipe.learns_prompts:
+            tokens = recipe.context_tokens
+            self.prompts = HybridPromptLearner(model.text, recipe.prompt_texts, tokens)
+        else:  # needs no text tower where the embeddings are kept beside its weights
+            self.detector.text.copy_(model.encode_text(recipe.prompt_texts))
+
+    def text(self) -> Tensor:
+        """Normal and anomalous text embedding [2, D], with gradients to the context."""
+        return self.detector.text if self.prompts is None else self.prompts(self.model.text)
 
 
 def train(
@@ -46,7 +55,7 @@ def train(
     metadata: dict[str, Any] | None = None,
     resume: bool = False,
     bfloat16: bool = False,
-    progress: bool = True,
+    quiet: bool = False,
 ) -> Detector:
     """Train the heads and write them, with TensorBoard scalars, into `out`.
 
@@ -62,7 +71,7 @@ def train(
         metadata: kept in the detector's file.
         resume: go on from `out`/resume.pt if it is there.
         bfloat16: autocast the heads; losses stay in float32.
-        progress: show a bar.
+        quiet: show no progress bar.
 
     Returns:
         The detector of the epoch that the recipe keeps, in eval mode.
@@ -73,12 +82,10 @@ def train(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    device = model.device
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        trainee = Trainee(model, recipe).to(device).train()
-    steps_per_epoch = len(list(_order(len(data), recipe, seed, epoch=0)))
-    if steps_per_epoch == 0:
+        trainee = Trainee(model, recipe).to(model.device).train()
+    if not list(_order(len(data), recipe, seed, epoch=0)):
         raise DataError(
             f"{data.category}: {len(data)} scans do not fill one batch of {recipe.batch_size}; "
             "add scans or lower recipe.batch_size"
@@ -86,57 +93,58 @@ def train(
     optimizer = make_optimizer(trainee, recipe)
     state = _State(out / "resume.pt", trainee, optimizer, (seed, recipe, len(data)))
     first = state.restore() if resume else 0
-    total_steps = steps_per_epoch * recipe.epochs
-    fixed_text = None if recipe.learns_prompts else trainee.prompts(model.text).detach()
-
     with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
-        bar = trange(
-            first,
-            recipe.epochs,
-            desc=f"train {data.category}",
-            initial=first,
-            total=recipe.epochs,
-            disable=not progress,
-        )
+        epochs = range(first, recipe.epochs)
+        bar = tqdm(epochs, f"train {data.category}", recipe.epochs, initial=first, disable=quiet)
         for epoch in bar:
-            sums: dict[str, Tensor] = {}
-            for step, index in enumerate(_order(len(data), recipe, seed, epoch)):
-                scale = schedule(epoch * steps_per_epoch + step, total_steps, recipe)
-                for group in optimizer.param_groups:
-                    group["lr"] = max(group["base_lr"] * scale, recipe.min_learning_rate)
-                features, labels = data.batch(index, device)
-                text = trainee.prompts(model.text) if fixed_text is None else fixed_text
-                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                    scores = trainee.detector(features, text)
-                terms = joint_loss(
-                    scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature
-                )
-                optimizer.zero_grad(set_to_none=True)
-                terms["total"].backward()
-                nn.utils.clip_grad_norm_(trainee.parameters(), recipe.clip_norm)
-                optimizer.step()
-                for name, value in terms.items():
-                    sums[name] = sums.get(name, torch.zeros(())).to(device) + value.detach()
-            means = {name: float(total) / steps_per_epoch for name, total in sums.items()}
-            if not math.isfinite(means["total"]):
-                raise DataError(f"{data.category}: the loss became {means} in epoch {epoch + 1}")
-            for name, mean in means.items():
-                board.add_scalar(f"loss/{name}", mean, epoch)
+            losses = _epoch(trainee, data, optimizer, recipe, seed, epoch, bfloat16)
+            if not math.isfinite(losses["total"]):
+                raise DataError(f"{data.category}: the loss became {losses} in epoch {epoch + 1}")
+            for name, value in losses.items():
+                board.add_scalar(f"loss/{name}", value, epoch)
             board.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], epoch)
-            bar.set_postfix(loss=f"{means['total']:.3f}")
+            bar.set_postfix(loss=f"{losses['total']:.3f}")
             with torch.no_grad():
-                trainee.detector.text.copy_(
-                    trainee.prompts(model.text) if fixed_text is None else fixed_text
-                )
-            state.after_epoch(epoch, means["total"], keep_lowest=recipe.keep == "lowest_loss")
+                trainee.detector.text.copy_(trainee.text())
+            state.after_epoch(epoch, losses["total"], keep_lowest=recipe.keep == "lowest_loss")
 
     trainee.load_state_dict(state.best)
     detector = trainee.detector.eval()
     about = (metadata or {}) | {"epoch": state.best_epoch + 1, "loss": state.best_loss}
-    context = trainee.prompts.context.detach().cpu()
+    context = trainee.prompts.context.detach().cpu() if trainee.prompts else None
     save_detector(out / "detector.safetensors", detector, model.config, about, context)
     state.path.unlink(missing_ok=True)
     return detector
+
+
+def _epoch(
+    trainee: Trainee,
+    data: FeatureSet,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    bfloat16: bool,
+) -> dict[str, float]:
+    """One pass over the data; the mean of each loss term."""
+    device = trainee.model.device
+    order = list(_order(len(data), recipe, seed, epoch))
+    sums: dict[str, Tensor] = {}
+    for step, rows in enumerate(order, start=epoch * len(order)):
+        factor = schedule(step, len(order) * recipe.epochs, recipe)
+        for group in optimizer.param_groups:
+            group["lr"] = max(group["base_lr"] * factor, recipe.min_learning_rate)
+        features, labels = data.batch(rows, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            scores = trainee.detector(features, trainee.text())
+        terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature)
+        optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        nn.utils.clip_grad_norm_(trainee.parameters(), recipe.clip_norm)
+        optimizer.step()
+        for name, value in terms.items():  # summed on the device: no wait for it in every step
+            sums[name] = value.detach() + sums.get(name, 0.0)
+    return {name: float(total) / len(order) for name, total in sums.items()}
 
 
 def _order(n: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Tensor]:
@@ -162,8 +170,7 @@ def make_optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.AdamW:
     prompts, plain, decayed = [], [], []
     for name, parameter in trainee.named_parameters():
         if name.startswith("prompts."):
-            if recipe.learns_prompts:
-                prompts.append(parameter)
+            prompts.append(parameter)
         elif name.endswith("bias") or any(part in name for part in _NO_DECAY):
             plain.append(parameter)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -20,21 +19,17 @@ from btp.data.catalog import open_dataset
 from btp.data.dataset import Dataset
 from btp.data.store import FeatureStore
 from btp.errors import BTPError, ConfigError
-from btp.weights import EncoderConfig, PointLanguageModel
+from btp.weights.models import EncoderConfig, PointLanguageModel
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Make a function the main of a script: config in, clear errors and an exit code out.
-
-    Paths in the config are relative to the project, whatever folder the script is called from.
-    """
+    """Make a function the main of a script: config in, clear errors and an exit code out."""
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(function)
         def task(config: DictConfig) -> None:
-            os.chdir(ROOT)
             try:
                 function(config)
             except MissingMandatoryValue as error:
@@ -43,7 +38,6 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
             except BTPError as error:
                 _fail(str(error))
 
-        configs = str(ROOT / "configs")
         configs = str(ROOT / "configs")
         return hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)
 

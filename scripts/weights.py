@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from btp.config import build
 from btp.errors import ConfigError
 from btp.recipe import Recipe
-from btp.release_heads import convert_heads
-from btp.sources import fetch, status
+from btp.weights.release_heads import convert_heads
+from btp.weights.sources import fetch, status
 
 
 @script("weights")

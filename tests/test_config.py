@@ -13,7 +13,7 @@ from btp.errors import ConfigError
 from btp.models.point_encoder import PointBERTConfig
 from btp.models.text_encoder import TextConfig
 from btp.recipe import Recipe
-from btp.weights import EncoderConfig
+from btp.weights.models import EncoderConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

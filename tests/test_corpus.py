@@ -7,11 +7,11 @@ import pytest
 
 import btp.data.corpus
 from btp.data import defects, shapes
-from btp.data.corpus import POINTS, generate
-from btp.data.corpus_captions import BAD, DEFECTS, GOOD
-from btp.data.corpus_detail import DETAILS
-from btp.data.corpus_families import FAMILIES
-from btp.data.corpus_solids import hull, limbs, loft, loop, radial
+from btp.data.corpus.captions import BAD, DEFECTS, GOOD
+from btp.data.corpus.detail import DETAILS
+from btp.data.corpus.families import FAMILIES
+from btp.data.corpus.items import POINTS, generate
+from btp.data.corpus.solids import hull, limbs, loft, loop, radial
 from btp.data.solids import sample
 
 ITEMS = [generate(7, index) for index in range(40)]

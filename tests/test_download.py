@@ -1,4 +1,4 @@
-"""Downloads that are interrupted, refused, changed, or do not fit: against a hub on this machine."""
+"""Downloads that are interrupted, refused, changed, or do not fit, from a hub on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from fake_hub import FakeHub, hub_in_place
 
-from btp.download import (
+from btp.errors import WeightsError
+from btp.weights.download import (
     LocalFile,
     RemoteFile,
     fetch_whole,
@@ -19,7 +20,6 @@ from btp.download import (
     partial_path,
     require_space,
 )
-from btp.errors import WeightsError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 REPO = "someone/something"
@@ -44,12 +44,14 @@ def test_the_first_file_that_exists_is_found(hub: FakeHub) -> None:
         find_remote(REPO, "dataset", ("a.pt", "b.pt"))
 
 
-def test_an_unreachable_hub_names_the_ways_out(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_names_the_ways_out(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
-    with pytest.raises(WeightsError, match="cannot be reached.*HTTPS_PROXY or HF_ENDPOINT.*path="):
+    with pytest.raises(WeightsError, match=r"cannot be reached.*HTTPS_PROXY or HF_ENDPOINT.*path="):
         find()
 
 
@@ -119,7 +121,7 @@ def test_a_full_disk_is_seen_before(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_up_is_reported(tmp_path: Path) -> None:
     (tmp_path / "part").symlink_to("/dev/full")
-    with pytest.raises(WeightsError, match="No space left.*is kept.*repeat: again"):
+    with pytest.raises(WeightsError, match=r"No space left.*is kept.*repeat: again"):
         fill(tmp_path / "part", len(CONTENT), lambda done: iter([CONTENT]), "file", "again")
 
 

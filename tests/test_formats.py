@@ -22,8 +22,8 @@ from btp.data.formats import (
     write_pcd,
     write_ply,
 )
-from btp.data.pcd import decode_pcd, encode_pcd
-from btp.data.ply import decode_ply_points, encode_ply
+from btp.data.formats.pcd import decode_pcd, encode_pcd
+from btp.data.formats.ply import decode_ply_points, encode_ply
 from btp.errors import DataError
 
 SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.5]])

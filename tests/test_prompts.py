@@ -9,6 +9,7 @@ from tiny import ENCODER, tiny_model
 from btp.errors import ConfigError
 from btp.models.prompts import HybridPromptLearner
 from btp.models.text_encoder import TextEncoder, end_position, tokenize
+from btp.torchvision_shim import ensure_importable
 
 TEXTS = ("normal object.", "defective object.")
 END = 49407  # OpenCLIP's end token
@@ -33,9 +34,22 @@ def test_a_text_beyond_the_context_is_refused() -> None:
 
 def test_encoding_equals_open_clip(encoder: TextEncoder) -> None:
     texts = ["a vase", "a defective bottle with a long crack"]
-    expected = encoder.tower(tokenize(texts))
-    expected = torch.nn.functional.normalize(expected, dim=-1)
+    ensure_importable()
+    from open_clip.transformer import TextTransformer
+
+    sizes = vars(ENCODER.text) | {"output_dim": ENCODER.text.embed_dim}
+    del sizes["embed_dim"]
+    theirs = TextTransformer(**sizes).eval()
+    theirs.load_state_dict(encoder.tower.state_dict())
+    expected = torch.nn.functional.normalize(theirs(tokenize(texts)), dim=-1)
     torch.testing.assert_close(encoder(texts), expected)
+
+
+def test_16_bit_weights_stay_close(encoder: TextEncoder) -> None:
+    half = tiny_model().text.bfloat16()
+    texts = ["a vase", "a defective bottle"]
+    assert half(texts).dtype == torch.float32
+    torch.testing.assert_close(half(texts), encoder(texts), atol=0.02, rtol=0)
 
 
 def test_stopping_at_the_end_token_is_exact(encoder: TextEncoder) -> None:

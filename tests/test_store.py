@@ -16,7 +16,7 @@ from btp.data.folder import Folder
 from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import ConfigError, DataError
 from btp.metrics import count_points, regions
-from btp.weights import PointLanguageModel
+from btp.weights.models import PointLanguageModel
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_nothing_is_computed_twice(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("prepare", "surface_features", "fpfh"):
+    for name in ("prepare", "surface_channels", "fpfh"):
         monkeypatch.setattr(store_module, name, fail)
     monkeypatch.setattr(store.model.points, "forward", fail)
     assert same(first, store.load(data, "egg", "test", surface=True, fpfh_cloud="sampled"))

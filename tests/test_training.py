@@ -18,7 +18,7 @@ from btp.evaluation import measure, score
 from btp.losses import joint_loss
 from btp.recipe import Recipe
 from btp.training import Trainee, make_optimizer, schedule, train
-from btp.weights import PointLanguageModel, load_detector
+from btp.weights.models import PointLanguageModel, load_detector
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_every_trainable_parameter_gets_a_gradient(
     torch.manual_seed(0)
     trainee = Trainee(model, recipe).train()
     features, labels = data.batch(slice(1, 4))
-    scores = trainee.detector(features, trainee.prompts(model.text))
+    scores = trainee.detector(features, trainee.text())
     terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature)
     terms["total"].backward()
     for name, parameter in trainee.named_parameters():
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_weights(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path
 ) -> None:
     kept = [
-        train(data, model, PLUS, seed, tmp_path / name, progress=False).state_dict()
+        train(data, model, PLUS, seed, tmp_path / name, quiet=True).state_dict()
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert all(torch.equal(kept[0][k], kept[1][k]) for k in kept[0])
@@ -110,7 +110,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
 ) -> None:
     recipe = dataclasses.replace(PLUS, epochs=6, keep=keep)  # type: ignore[arg-type]
     monkeypatch.setattr(training, "RESUME_EVERY", 2)
-    whole = train(data, model, recipe, 1, tmp_path / "whole", progress=False).state_dict()
+    whole = train(data, model, recipe, 1, tmp_path / "whole", quiet=True).state_dict()
 
     real = training._State.after_epoch
 
@@ -121,12 +121,12 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
 
     monkeypatch.setattr(training._State, "after_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(data, model, recipe, 1, tmp_path / "cut", progress=False)
+        train(data, model, recipe, 1, tmp_path / "cut", quiet=True)
     assert not (tmp_path / "cut" / "detector.safetensors").exists()
     monkeypatch.setattr(training._State, "after_epoch", real)
     with pytest.raises(WeightsError, match="other settings"):
-        train(data, model, PLUS, 1, tmp_path / "cut", resume=True, progress=False)
-    resumed = train(data, model, recipe, 1, tmp_path / "cut", resume=True, progress=False)
+        train(data, model, PLUS, 1, tmp_path / "cut", resume=True, quiet=True)
+    resumed = train(data, model, recipe, 1, tmp_path / "cut", resume=True, quiet=True)
     assert all(torch.equal(whole[k], v) for k, v in resumed.state_dict().items())
     assert not (tmp_path / "cut" / "resume.pt").exists()
 
@@ -134,7 +134,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
 def test_train_save_load_evaluate_gives_the_same_numbers(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path
 ) -> None:
-    trained = train(data, model, RECIPE, 3, tmp_path, {"train_cat": "egg"}, progress=False)
+    trained = train(data, model, RECIPE, 3, tmp_path, {"train_cat": "egg"}, quiet=True)
     loaded, encoder, about = load_detector(tmp_path / "detector.safetensors")
     assert encoder == model.config
     assert loaded.recipe == RECIPE
@@ -151,7 +151,7 @@ def test_training_lowers_the_loss_and_moves_the_prompts(
     short = dataclasses.replace(PLUS, epochs=1)
     long = dataclasses.replace(PLUS, epochs=30)
     for name, recipe in (("short", short), ("long", long)):
-        train(data, model, recipe, 1, tmp_path / name, progress=False)
+        train(data, model, recipe, 1, tmp_path / name, quiet=True)
     first, last = (load_detector(tmp_path / n / "detector.safetensors") for n in ("short", "long"))
     assert last[2]["loss"] < first[2]["loss"]
     assert not torch.allclose(first[0].text, last[0].text, atol=1e-4)
@@ -169,7 +169,7 @@ def test_the_epoch_of_the_lowest_loss_is_kept(
 
     monkeypatch.setattr(training._State, "after_epoch", spy)
     recipe = dataclasses.replace(PLUS, epochs=8, learning_rate=0.05)
-    train(data, model, recipe, 1, tmp_path, progress=False)
+    train(data, model, recipe, 1, tmp_path, quiet=True)
     about = load_detector(tmp_path / "detector.safetensors")[2]
     assert about["epoch"] == losses.index(min(losses)) + 1
     assert about["loss"] == pytest.approx(min(losses))
@@ -180,14 +180,14 @@ def test_too_few_scans_for_a_batch(
 ) -> None:
     recipe = dataclasses.replace(RECIPE, batch_size=6)
     with pytest.raises(DataError, match="5 scans do not fill one batch of 6"):
-        train(data, model, recipe, 1, tmp_path, progress=False)
+        train(data, model, recipe, 1, tmp_path, quiet=True)
 
 
 def test_bfloat16_stays_near_float32(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path
 ) -> None:
     full, half = (
-        train(data, model, PLUS, 1, tmp_path / str(b), bfloat16=b, progress=False)
+        train(data, model, PLUS, 1, tmp_path / str(b), bfloat16=b, quiet=True)
         for b in (False, True)
     )
     difference = score(full, data).point_scores - score(half, data).point_scores

@@ -10,7 +10,7 @@ from btp.data.formats import write_labelled_txt, write_pcd
 from btp.models.point_encoder import PointBERTConfig
 from btp.models.text_encoder import TextConfig
 from btp.recipe import Recipe
-from btp.weights import EncoderConfig, PointLanguageModel
+from btp.weights.models import EncoderConfig, PointLanguageModel
 
 POINTS = 128
 ENCODER = EncoderConfig(

@@ -2,7 +2,7 @@
 
 Four normal training scans and forty test scans (twenty defective) a category, in the layout of
 Anomaly-ShapeNet. How hard it is: nearest neighbours of FPFH among the four training scans reach a
-point AUROC of about 0.85 (2,048 points a scan).
+point AUROC of 0.83 (seed 0, mean over categories, 2,048 points a scan).
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def revolve(profile: Array, relief: Relief | None = None, step: float = 0.05) ->
         relief: optional factor on the radius by angle and height: flutes, lobes, threads.
         step: longest piece of outline between two rings of vertices; fine enough for the relief.
     """
-    outline = _densify(profile, step)
+    outline = densify(profile, step)
     if _signed_area(outline) < 0:
         outline = outline[::-1]
     outline = np.concatenate([outline, outline[:1]])
@@ -119,7 +119,7 @@ def revolve(profile: Array, relief: Relief | None = None, step: float = 0.05) ->
             radius = radius / relief(np.arctan2(points[:, 1], points[:, 0]), points[:, 2])
         return inside_outlines(np.stack([radius, points[:, 2]], 1), [profile])
 
-    return Solid(_draw_triangles(_grid_triangles(grid)), contains)
+    return Solid(draw_triangles(grid_triangles(grid)), contains)
 
 
 def extrude(outlines: Sequence[Array], height: float) -> Solid:
@@ -133,8 +133,8 @@ def extrude(outlines: Sequence[Array], height: float) -> Solid:
         loop = np.concatenate([loop, loop[:1]])
         levels = np.array([-height / 2, height / 2])
         grid = np.stack([np.column_stack([loop, np.full(len(loop), z)]) for z in levels])
-        walls.append(_grid_triangles(grid))
-    draw_walls = _draw_triangles(np.concatenate(walls))
+        walls.append(grid_triangles(grid))
+    draw_walls = draw_triangles(np.concatenate(walls))
     corners = np.concatenate(list(outlines))
     low, extent = corners.min(0), np.ptp(corners, axis=0)
 
@@ -182,7 +182,7 @@ def sweep(path: Array, radius: float | Array) -> Solid:
     angle = np.linspace(0, 2 * np.pi, 49)[None, :, None]
     ring = np.cos(angle) * side[:, None] + np.sin(angle) * up[:, None]  # [S, 49, 3]
     grid = path[:, None] + radii[:, None, None] * ring
-    return Solid(_draw_triangles(_grid_triangles(grid)), contains)
+    return Solid(draw_triangles(grid_triangles(grid)), contains)
 
 
 def superquadric(size: Sequence[float], roundness: tuple[float, float]) -> Solid:
@@ -214,7 +214,7 @@ def superquadric(size: Sequence[float], roundness: tuple[float, float]) -> Solid
         level = (x ** (2 / wide) + y ** (2 / wide)) ** (wide / tall) + z ** (2 / tall)
         return np.asarray(level < 1)
 
-    return Solid(_draw_triangles(_grid_triangles(grid)), contains)
+    return Solid(draw_triangles(grid_triangles(grid)), contains)
 
 
 def inside_outlines(points: Array, outlines: Sequence[Array]) -> Mask:
@@ -240,7 +240,7 @@ def _any(points: Array, solids: Sequence[Solid]) -> Mask:
     return inside
 
 
-def _draw_triangles(
+def draw_triangles(
     triangles: Array,
 ) -> Callable[[float, np.random.Generator], tuple[Array, Array]]:
     """Uniform sampling of triangles [T, 3, 3], wound counter-clockwise seen from outside."""
@@ -261,13 +261,13 @@ def _draw_triangles(
     return draw
 
 
-def _grid_triangles(grid: Array) -> Array:
+def grid_triangles(grid: Array) -> Array:
     """Vertices [U, V, 3] -> triangles [2 (U-1) (V-1), 3, 3]; normals along d/dv x d/du."""
     a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
     return np.concatenate([np.stack([a, b, c], 2), np.stack([a, c, d], 2)]).reshape(-1, 3, 3)
 
 
-def _densify(outline: Array, step: float) -> Array:
+def densify(outline: Array, step: float) -> Array:
     """Split the edges of a closed outline into pieces no longer than `step`."""
     following = np.roll(outline, -1, 0)
     pieces = []

@@ -25,13 +25,13 @@ from tqdm import tqdm
 from btp.data.dataset import Dataset
 from btp.data.prepare import N_POINTS, prepare
 from btp.errors import ConfigError, DataError
-from btp.files import write_atomically
+from btp.files import write_bytes
 from btp.fpfh import dense_patch_fpfh, fpfh, patch_fpfh
 from btp.geometry import batches
 from btp.metrics import PointCounts, count_points, regions
-from btp.surface import surface_features
+from btp.surface import surface_channels
 from btp.types import Features, Prepared, Sample
-from btp.weights import PointLanguageModel
+from btp.weights.models import PointLanguageModel
 
 FORMAT = "1"  # part of every key: raise it when any part's meaning changes
 BATCH = 8
@@ -172,9 +172,7 @@ class FeatureStore:
         surfaces: Sequence[Part],
         title: str,
     ) -> list[Part]:
-        paths = [
-            self.path("features", source.key, self.model.fingerprint) for source in sources
-        ]
+        paths = [self.path("features", source.key, self.model.fingerprint) for source in sources]
         parts = [_read(path) for path in paths]
         missing = [i for i, part in enumerate(parts) if part is None]
         bar = tqdm(total=len(missing), desc=f"encode {title}", leave=False, disable=not missing)
@@ -269,7 +267,7 @@ class _Source:
         """Surface channels of the sampled points, from the raw cloud."""
 
         def make() -> Part:
-            values = surface_features(self.prepared.dense, self.prepared.points)
+            values = surface_channels(self.prepared.dense, self.prepared.points)
             return {"surface": torch.from_numpy(values).half()}
 
         return _find(self.store.path("surface", self.key), make)
@@ -309,7 +307,7 @@ def _read(path: Path) -> Part | None:
 
 def _write(path: Path, part: Part) -> None:
     content = save({name: tensor.contiguous() for name, tensor in part.items()})
-    write_atomically(path, lambda file: file.write(content))
+    write_bytes(path, content)
 
 
 def _split(features: Features) -> list[Part]:

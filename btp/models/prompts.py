@@ -51,5 +51,5 @@ class HybridPromptLearner(nn.Module):
         Raises:
             ConfigError: if an end token would be pushed out.
         """
-        context = self.context.to(self.prefix.dtype).expand(2, -1, -1)
+        context = self.context.expand(2, -1, -1)
         return encoder.encode(torch.cat([self.prefix, context, self.suffix], dim=1), self.end)

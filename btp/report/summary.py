@@ -21,7 +21,7 @@ from btp.geometry import nearest_rows
 from btp.report.pictures import Panel, draw
 from btp.report.tables import category_rows, markdown, to_csv
 from btp.runs import Run
-from btp.weights import load_detector
+from btp.weights.models import load_detector
 
 
 def score_run(

@@ -14,7 +14,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from btp.files import write_atomically
-from btp.state_dict import read_checkpoint, read_metadata
+from btp.weights.state_dict import read_checkpoint, read_metadata
 
 
 @dataclass(frozen=True)

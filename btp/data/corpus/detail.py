@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from btp.data.corpus_shape import count_word, log_uniform
+from btp.data.corpus.shape import count_word, log_uniform
 from btp.data.solids import Array
 
 Rows = NDArray[np.intp]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from btp.data.corpus_shape import (
+from btp.data.corpus.shape import (
     Rng,
     Shape,
     log_uniform,
     pick,
 )
-from btp.data.corpus_solids import Section, loft
+from btp.data.corpus.solids import Section, loft
 from btp.data.solids import Array, extrude
 
 POLYGONS = {3: "triangular", 4: "square", 5: "five-sided", 6: "hexagonal", 8: "eight-sided"}
@@ -49,9 +49,12 @@ def prism(rng: Rng) -> Shape:
         inner = bore * (top - bevel)
         outline = np.array([*outer, (inner, height), (bore * (1 - bevel), 0)])
         traits, parts = [*traits, "hollow"], [*parts, "a hole right through"]
-        nouns = ["nut", "ring", "frame"] if height < 1 else ["pipe", "tube", "sleeve"]
+        if "toothed" not in traits:
+            nouns = ["nut", "ring", "frame"] if height < 1 else ["pipe", "tube", "sleeve"]
     else:
         outline = np.array([(0, 0), *outer, (0, height)])
+    if "toothed" in traits and height > 1.2:
+        nouns = ["fluted column", "splined shaft", "cog"]
     if top < 0.95:
         traits = [*traits, "tapered"]
     if twist:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from btp.data.corpus_shape import (
+from btp.data.corpus.shape import (
     Rng,
     Shape,
     count_word,
 )
-from btp.data.corpus_solids import hull, radial
+from btp.data.corpus.solids import hull, radial
 from btp.data.solids import Array, moved, superquadric, union
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from btp.data.corpus_assembled import assembled
-from btp.data.corpus_bars import framed, grown, looped, swept
-from btp.data.corpus_lumps import faceted, lump, squared
-from btp.data.corpus_machined import machined, plate
-from btp.data.corpus_prisms import beam, prism
-from btp.data.corpus_shape import Rng, Shape
-from btp.data.corpus_turned import turned
+from btp.data.corpus.assembled import assembled
+from btp.data.corpus.bars import framed, grown, looped, swept
+from btp.data.corpus.lumps import faceted, lump, squared
+from btp.data.corpus.machined import machined, plate
+from btp.data.corpus.prisms import beam, prism
+from btp.data.corpus.shape import Rng, Shape
+from btp.data.corpus.turned import turned
 
 FAMILIES: dict[str, Callable[[Rng], Shape]] = {
     "assembled": assembled,

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.data.mesh import decode_mesh
-from btp.data.pcd import decode_pcd, encode_pcd
-from btp.data.ply import decode_ply_points, encode_ply
-from btp.data.table import encode_table, read_table
+from btp.data.formats.mesh import decode_mesh
+from btp.data.formats.pcd import decode_pcd, encode_pcd
+from btp.data.formats.ply import decode_ply_points, encode_ply
+from btp.data.formats.table import encode_table, read_table
 from btp.errors import DataError
 from btp.files import write_atomically
 

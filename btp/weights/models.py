@@ -14,16 +14,16 @@ from torch import Tensor
 
 from btp.config import build
 from btp.errors import ConfigError, WeightsError
-from btp.files import write_atomically
+from btp.files import write_bytes
 from btp.models.detector import Detector
 from btp.models.point_encoder import PointBERT, PointBERTConfig
 from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.recipe import Recipe
-from btp.records import Record, read_record, verify
-from btp.state_dict import fingerprint, load_strictly, read_checkpoint, read_metadata
-from btp.surface import channel_names
-from btp.text_store import TextStore
+from btp.surface import CHANNELS
 from btp.types import Features
+from btp.weights.records import Record, read_record, verify
+from btp.weights.state_dict import fingerprint, load_strictly, read_checkpoint, read_metadata
+from btp.weights.text_store import TextStore
 
 CONTEXT = "prompts.context"
 TEXT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -157,7 +157,7 @@ def _verify_if_there(path: str) -> Record | None:
 
 def new_detector(encoder: EncoderConfig, recipe: Recipe) -> Detector:
     """Untrained heads for an encoder."""
-    return Detector(encoder.point, recipe, surface_channels=len(channel_names()))
+    return Detector(encoder.point, recipe, surface_channels=CHANNELS)
 
 
 def save_detector(
@@ -184,7 +184,7 @@ def save_detector(
     if context is not None and len(context):
         state[CONTEXT] = context.contiguous()
     content = save(state, metadata={"btp": json.dumps(about)})
-    write_atomically(path, lambda file: file.write(content))
+    write_bytes(path, content)
 
 
 def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, Any]]:

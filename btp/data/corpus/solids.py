@@ -11,9 +11,9 @@ from btp.data.solids import (
     Array,
     Mask,
     Solid,
-    _densify,
-    _draw_triangles,
-    _grid_triangles,
+    densify,
+    draw_triangles,
+    grid_triangles,
     inside_outlines,
 )
 
@@ -50,7 +50,7 @@ def loft(profile: Array, section: Section, twist: float = 0.0, around: int = 144
         twist: radians of turn per unit of height.
         around: vertices around the axis; enough for the section's detail.
     """
-    outline = _densify(profile, np.inf if twist == 0 else 0.04)
+    outline = densify(profile, np.inf if twist == 0 else 0.04)
     outline = np.concatenate([outline, outline[:1]])
     angle = np.linspace(0, 2 * np.pi, around + 1)
     radius = outline[:, :1] * section(angle)[None]
@@ -63,7 +63,7 @@ def loft(profile: Array, section: Section, twist: float = 0.0, around: int = 144
         factor = np.hypot(points[:, 0], points[:, 1]) / section(np.mod(turn, 2 * np.pi))
         return inside_outlines(np.stack([factor, points[:, 2]], 1), [profile])
 
-    return Solid(_draw_triangles(_grid_triangles(grid)), contains)
+    return Solid(draw_triangles(grid_triangles(grid)), contains)
 
 
 def radial(reach: Callable[[Array], Array], fine: int = 64) -> Solid:
@@ -84,7 +84,7 @@ def radial(reach: Callable[[Array], Array], fine: int = 64) -> Solid:
         length = np.linalg.norm(points, axis=1)
         return np.asarray(length < reach(points / np.maximum(length, 1e-9)[:, None]))
 
-    return Solid(_draw_triangles(_grid_triangles(directions * distance[..., None])), contains)
+    return Solid(draw_triangles(grid_triangles(directions * distance[..., None])), contains)
 
 
 def hull(corners: Array) -> Solid:
@@ -96,7 +96,7 @@ def hull(corners: Array) -> Solid:
     triangles[inward] = triangles[inward][:, [0, 2, 1]]
     normals, offsets = shape.equations[:, :3], shape.equations[:, 3]
     return Solid(
-        _draw_triangles(triangles),
+        draw_triangles(triangles),
         lambda points: np.asarray((points @ normals.T + offsets < 0).all(1)),
     )
 
@@ -130,7 +130,7 @@ def loop(path: Array, section: Array) -> Solid:
     def contains(points: Array) -> Mask:
         return np.asarray(tree.query(points)[0] < thick)
 
-    return Solid(_draw_triangles(_grid_triangles(line[:, None] + ring)), contains)
+    return Solid(draw_triangles(grid_triangles(line[:, None] + ring)), contains)
 
 
 def limbs(joints: Array, radii: Array, blend: float) -> Solid:

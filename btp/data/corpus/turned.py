@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from btp.data.corpus_shape import (
+from btp.data.corpus.shape import (
     Rng,
     Shape,
     count_word,
@@ -29,6 +29,8 @@ def turned(rng: Rng) -> Shape:
         outline, parts = np.concatenate([[[0, 0]], outer, [[0, outer[-1, 1]]]]), []
     relief, more = _relief(rng, height)
     nouns = _turned_nouns(height, outer, hollow, open_floor=hollow and floor < 0)
+    if not hollow and height > 2 and any("thread" in words for words in more):
+        nouns = ["screw", "bolt", "threaded rod"]
     traits = ["round", "hollow" if hollow else "solid", "smooth" if smooth else "stepped"]
     step = 0.02 if "thread" in " ".join(more) else 0.04
     solid = revolve(outline, relief, step)

@@ -91,7 +91,7 @@ def verify(path: str | Path, thoroughly: bool = False) -> Record | None:
             f"{path}: not the file that was recorded; found {stat.st_size:,} bytes, sha256 "
             f"{found}, expected {record.size:,} bytes, sha256 {record.sha256} (from "
             f"{record.source}). Delete it and get it again with "
-            f"`python scripts/weights.py fetch=...`, or delete {record_path(path).name} if the "
+            f"`python scripts/weights.py fetch=ulip2`, or delete {record_path(path).name} if the "
             "change is meant"
         )
     if not unchanged:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from btp.data.corpus_lumps import faceted, lump, squared
-from btp.data.corpus_machined import machined
-from btp.data.corpus_prisms import prism
-from btp.data.corpus_shape import (
+from btp.data.corpus.lumps import faceted, lump, squared
+from btp.data.corpus.machined import machined
+from btp.data.corpus.prisms import prism
+from btp.data.corpus.shape import (
     Rng,
     Shape,
     about_z,
     pick,
 )
-from btp.data.corpus_solids import disc, loft, scaled
-from btp.data.corpus_turned import turned
+from btp.data.corpus.solids import disc, loft, scaled
+from btp.data.corpus.turned import turned
 from btp.data.solids import extrude, moved, sweep, union
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from btp.errors import WeightsError
-from btp.published import known_mistake
+from btp.weights.published import known_mistake
 
 FETCH_AGAIN = (
     "fetch it again: `python scripts/weights.py` lists what is needed and gets it with fetch="

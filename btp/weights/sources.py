@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
-from btp.download import LocalFile, RemoteFile, fetch_whole, fill, find_remote, partial_path
 from btp.errors import ConfigError, WeightsError
 from btp.files import write_atomically
 from btp.models.point_encoder import PointBERT
 from btp.models.text_encoder import TextTower
-from btp.published import ULIP2_FILE, known_mistake, text_tower_state, unwrap
-from btp.records import file_sha256, read_record, record_path, verify, write_record
-from btp.state_dict import load_strictly, read_checkpoint
-from btp.text_cut import cut_checkpoint, plan_cut
-from btp.weights import EncoderConfig
+from btp.weights.download import LocalFile, RemoteFile, fetch_whole, fill, find_remote, partial_path
+from btp.weights.models import EncoderConfig
+from btp.weights.published import ULIP2_FILE, known_mistake, text_tower_state, unwrap
+from btp.weights.records import read_record, record_path, verify, write_record
+from btp.weights.state_dict import load_strictly, read_checkpoint
+from btp.weights.text_cut import cut_checkpoint, plan_cut
 
 COMMAND = "python scripts/weights.py fetch=ulip2"
 
@@ -106,7 +107,11 @@ def _alone(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(target.with_name(f".{target.name}.lock"))
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tqdm.write(f"{target}: another process is getting it; waiting for that")
+            lock.acquire()
     except OSError as error:
         raise WeightsError(
             f"{target}: cannot write here ({error.strerror}); give another place with "
@@ -174,7 +179,9 @@ def _install(
         content = save(PointBERT.load(encoder.point, path).state_dict())
         write_atomically(target, lambda file: file.write(content))
     elif path.suffix == ".safetensors":
-        _cut(encoder, target, LocalFile.at(path), partial_path(target, file_sha256(path)))
+        stat = path.stat()
+        partial = partial_path(target, f"{stat.st_size}{stat.st_mtime_ns}")
+        _cut(encoder, target, LocalFile.at(path), partial)
     else:
         cut_checkpoint(path, _empty_tower(encoder).state_dict(), target)
     write_record(target, origin, etag)

@@ -18,7 +18,7 @@ from typing import Protocol
 from tqdm import tqdm
 
 from btp.errors import WeightsError
-from btp.records import file_sha256
+from btp.weights.records import file_sha256
 
 BLOCK = 1 << 20  # bytes
 RESERVE = 64 << 20  # bytes that a download leaves free on the disk
@@ -131,7 +131,7 @@ class RemoteFile:
                     f"{self.name}: the server now has {int(total[1]):,} bytes, expected "
                     f"{self.size:,}; the file was changed meanwhile. Repeat the command"
                 )
-            for block in response.iter_bytes(BLOCK):
+            for block in response.iter_bytes():  # unchunked: a cut loses nothing
                 # A server that ignores the range sends all from the beginning.
                 wanted = block[max(0, start - position) : max(0, stop - position)]
                 position += len(block)
@@ -185,7 +185,7 @@ def _first_line(error: Exception) -> str:
 
 def partial_path(target: Path, etag: str) -> Path:
     """Where the beginning of a download is kept; another content has another place."""
-    mark = re.sub(r"\W", "", etag)[:16]
+    mark = re.sub(r"\W", "", etag)[:32]
     return target.with_name(f".{target.name}.{mark}.partial")
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from btp.data.corpus_prisms import POLYGONS
-from btp.data.corpus_shape import (
+from btp.data.corpus.prisms import POLYGONS
+from btp.data.corpus.shape import (
     TIPPED,
     Rng,
     Shape,
     count_word,
     pick,
 )
-from btp.data.corpus_solids import disc, rectangle
+from btp.data.corpus.solids import disc, rectangle
 from btp.data.solids import difference, extrude, moved, union
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
+from btp.data.prepare import N_POINTS
 from btp.errors import ConfigError, WeightsError
-from btp.published import known_mistake, unwrap
 from btp.recipe import Recipe
-from btp.records import file_sha256
-from btp.state_dict import load_strictly, read_checkpoint
-from btp.weights import PointLanguageModel, new_detector, save_detector
+from btp.weights.models import PointLanguageModel, new_detector, save_detector
+from btp.weights.published import known_mistake, unwrap
+from btp.weights.records import file_sha256
+from btp.weights.state_dict import load_strictly, read_checkpoint
 
 # The release's names of the heads' parameters -> ours.
 HEAD_NAMES = {
@@ -47,18 +48,23 @@ def convert_heads(
     if recipe.learns_prompts:
         raise ConfigError(
             f"recipe {recipe.name} learns prompts; the authors' heads were trained with fixed "
-            "ones. "
-            f"Run `python scripts/weights.py convert={path} recipe=release`"
+            f"ones. Run `python scripts/weights.py convert={path} recipe=release`"
         )
     content: dict[str, Any] = read_checkpoint(path)
     detector = new_detector(model.config, recipe)
     state: dict[str, Tensor] = head_state(content, path)
     load_strictly(detector, state | {"text": detector.text}, path)
     detector.text.copy_(model.encode_text(recipe.prompt_texts))
-    about = {"converted_from": str(path), "sha256": file_sha256(path)}
-    about |= {
-        key: content[key] for key in ("epoch", "loss") if isinstance(content.get(key), (int, float))
+    about: dict[str, Any] = {
+        "converted_from": str(path),
+        "converted_sha256": file_sha256(path),
+        "n_points": N_POINTS,
+        "encoder_fingerprint": model.fingerprint,
+        "encoder_trained": model.trained,
     }
+    for key in ("epoch", "loss"):
+        if isinstance(content.get(key), int | float):
+            about[key] = content[key]
     out = path.with_suffix(".safetensors") if out is None else out
     save_detector(out, detector, model.config, about)
     return out
@@ -85,5 +91,7 @@ def head_state(content: Mapping[str, Any], source: str | Path) -> dict[str, Any]
         for key, value in unwrap(content[module]).items():
             name = f"{module}.{key}"
             theirs = next((prefix for prefix in HEAD_NAMES if name.startswith(prefix)), None)
+            if value.ndim == 4:  # their 1 x 1 convolutions are linear layers here
+                value = value.flatten(1)
             state[name if theirs is None else HEAD_NAMES[theirs] + name[len(theirs) :]] = value
     return state

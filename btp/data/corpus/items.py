@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.data import corpus_captions, defects
-from btp.data.corpus_detail import DETAILS, warp
-from btp.data.corpus_families import FAMILIES
-from btp.data.corpus_shape import log_uniform, random_turn
+from btp.data import defects
+from btp.data.corpus.captions import describe, locate, proportions
+from btp.data.corpus.detail import DETAILS, warp
+from btp.data.corpus.families import FAMILIES
+from btp.data.corpus.shape import log_uniform, random_turn
 from btp.data.solids import Array, sample
 
 Rng = np.random.Generator
@@ -71,11 +72,9 @@ def generate(
         points, labels = points[seen], labels[seen]
     seen = _thinned(points, rng)
     points, labels = points[seen], labels[seen]
-    place = corpus_captions.locate(points, labels, shape, rng) if labels.any() else ""
+    place = locate(points, labels, shape, rng) if labels.any() else ""
     captions = tuple(
-        corpus_captions.describe(
-            shape, corpus_captions.proportions(points, rng), words, defect, place, one_sided, rng
-        )
+        describe(shape, proportions(points, rng), words, defect, place, one_sided, rng)
         for _ in range(wordings)
     )
     points = points + rng.normal(0, NOISE * rng.random() ** 2, points.shape)

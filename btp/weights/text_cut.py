@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from btp.download import Source
 from btp.errors import WeightsError
 from btp.files import write_atomically
-from btp.published import text_tower_state
-from btp.state_dict import check_names_and_shapes, read_checkpoint
+from btp.weights.download import Source
+from btp.weights.published import text_tower_state
+from btp.weights.state_dict import check_names_and_shapes, read_checkpoint
 
 _TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _HEADER_LIMIT = 100_000_000  # bytes, as the format's own library has it
@@ -110,7 +110,7 @@ def plan_cut(source: Source, expected: Mapping[str, Any]) -> TextCut:
                 "Fetch OpenCLIP's own file: `python scripts/weights.py fetch=ulip2`"
             )
         dtype, size = _TYPES[entry.dtype], 2 * math.prod(entry.shape)
-        if entry.stop - entry.start != size // 2 * dtype.itemsize or entry.stop > source.size:
+        if entry.stop - entry.start != size // 2 * dtype.itemsize:
             raise _damaged(source, f"{name} lies at {entry.start:,}-{entry.stop:,}")
         header[name] = {
             "dtype": "F16",
@@ -137,7 +137,7 @@ def _read_header(source: Source) -> dict[str, _Entry]:
     try:
         header = json.loads(b"".join(source.read(8, begin)))
         header.pop("__metadata__", None)
-        return {
+        entries = {
             name: _Entry(
                 about["dtype"],
                 tuple(about["shape"]),
@@ -148,6 +148,10 @@ def _read_header(source: Source) -> dict[str, _Entry]:
         }
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise _damaged(source, f"the header cannot be read ({error})") from error
+    end = max((entry.stop for entry in entries.values()), default=begin)
+    if end != source.size:
+        raise _damaged(source, f"tensors up to {end:,} are announced")
+    return entries
 
 
 def _damaged(source: Source, what: str) -> WeightsError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from btp.data.corpus_shape import Shape
+from btp.data.corpus.shape import Shape
 from btp.data.solids import Array
 
 Rng = np.random.Generator

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from btp.data.corpus_prisms import POLYGONS, polygon_section
-from btp.data.corpus_shape import (
+from btp.data.corpus.prisms import POLYGONS, polygon_section
+from btp.data.corpus.shape import (
     Rng,
     Shape,
     count_word,
     pick,
 )
-from btp.data.corpus_solids import limbs, loop, rectangle
-from btp.data.solids import Array, extrude, moved, sweep, union
+from btp.data.corpus.solids import limbs, loop, rectangle
+from btp.data.solids import Array, Solid, difference, extrude, moved, sweep, union
 
 
 def swept(rng: Rng) -> Shape:
@@ -24,7 +24,9 @@ def swept(rng: Rng) -> Shape:
         bend = rng.uniform(0.5, 5)
         path = np.column_stack([np.cos(bend * t), np.sin(bend * t), rng.uniform(0, 0.5) * t])
         path *= 1 / max(bend, 1.5) * 2.5
-        nouns = ["bow", "handle", "banana"] if bend < 2.5 else ["hook", "horseshoe", "open ring"]
+        nouns = ["hook", "horseshoe", "open ring"] if bend > 2.5 else ["bow", "handle", "banana"]
+        if 1.2 < bend < 2:
+            nouns = ["elbow", "bent pipe", "bow"]
         traits = ["curved", "bent"]
     elif style < 0.55:
         turns, rise = rng.uniform(1.5, 5), rng.uniform(0.4, 2.5)
@@ -41,8 +43,22 @@ def swept(rng: Rng) -> Shape:
         path = CubicSpline(np.linspace(0, 1, len(knots)), knots)(t)
         path /= np.abs(path - path.mean(0)).max()
         nouns, traits = ["hose", "wire", "root", "pipe"], ["winding", "curved"]
-    profile = _bar_profile(rng, len(path))
-    return Shape(sweep(path, thick * profile), nouns, traits, ["rounded ends"])
+    radii = thick * _bar_profile(rng, len(path))
+    solid = sweep(path, radii)
+    if "coiled" in traits or rng.random() < 0.6:
+        return Shape(solid, nouns, traits, ["rounded ends"])
+    solid = difference(solid, _bore(path, rng.uniform(0.5, 0.8) * radii))
+    return Shape(solid, [*nouns, "pipe", "hose"], [*traits, "hollow"], ["two open ends"])
+
+
+def _bore(path: Array, radii: Array) -> Solid:
+    """What to cut out of a bar along `path` [S, 3] to make it a pipe, open at both ends."""
+    first, last = 2 * path[0] - path[1], 2 * path[-1] - path[-2]
+    reach = 2 * radii.max() / np.linalg.norm(path[1] - path[0])
+    head = path[0] + np.linspace(reach, 1, 12)[:, None] * (first - path[0])
+    tail = path[-1] + np.linspace(1, reach, 12)[:, None] * (last - path[-1])
+    widths = np.concatenate([np.full(12, radii[0]), radii, np.full(12, radii[-1])])
+    return sweep(np.concatenate([head, path, tail]), widths)
 
 
 def _bar_profile(rng: Rng, count: int) -> Array:

@@ -1,0 +1,1 @@
+"""The pretraining corpus: endless captioned clouds of shape families that no dataset tests on."""
