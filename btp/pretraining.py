@@ -7,10 +7,9 @@ its own. The second and third give the words of BTP's prompts a meaning in the s
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from btp.data.corpus.shards import CorpusClouds
+from btp.data.store import FeatureSet
 from btp.errors import WeightsError
 from btp.files import write_atomically, write_bytes
 from btp.geometry import batches, patches_to_points
@@ -27,7 +27,8 @@ from btp.losses import dice_loss, focal_loss
 from btp.metrics import object_metrics, point_metrics
 from btp.models.point_encoder import PointBERT
 from btp.models.text_encoder import TextEncoder, end_position, tokenize
-from btp.weights.models import EncoderConfig
+from btp.types import Features, Sample
+from btp.weights.models import EncoderConfig, PointLanguageModel
 
 PHRASES = (
     ("normal object.", "defective object."),
@@ -74,7 +75,7 @@ class PointLanguagePretrainer(nn.Module):
 
     def __init__(self, encoder: EncoderConfig, groups: int) -> None:
         super().__init__()
-        self.points = PointBERT(dataclasses.replace(encoder.point, groups=groups))
+        self.points = PointBERT(replace(encoder.point, groups=groups))
         self.text = TextEncoder(encoder.text)
         width, out = encoder.point.width, encoder.point.embed_dim
         # reads the taps that BTP's heads will read
@@ -228,6 +229,31 @@ def _rotations(count: int, rng: np.random.Generator) -> Tensor:
     from scipy.spatial.transform import Rotation
 
     return torch.from_numpy(Rotation.random(count, rng=rng).as_matrix()).float()
+
+
+def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:
+    """The corpus as the annotated "category" on which the embedded detector's heads are trained."""
+    parts = []
+    with torch.inference_mode():
+        for chunk in batches(len(clouds), 16):
+            surface = clouds.surface[chunk].to(model.device).float()
+            features = model.encode(clouds.points[chunk].to(model.device), surface)
+            kept = replace(features, taps=features.taps.half(), surface=clouds.surface[chunk])
+            parts.append(kept.map(lambda tensor: tensor.cpu().clone()))
+    nowhere = Path()
+    samples = (
+        Sample("corpus", "test", str(i), nowhere, None, bool(labels.any()))
+        for i, labels in enumerate(clouds.labels)
+    )
+    return FeatureSet(
+        category="corpus",
+        samples=tuple(samples),
+        features=Features.stack(parts),
+        labels=clouds.labels,
+        counts=(),
+        region_ids=clouds.labels.int(),
+        repeated=torch.zeros(len(clouds), dtype=torch.bool),
+    )
 
 
 def validate(

@@ -30,29 +30,33 @@ class Run:
         """The trained detector; there once the training has finished."""
         return self.folder / "detector.safetensors"
 
-    @property
-    def result_path(self) -> Path:
-        """The result, one JSON line."""
-        return self.folder / "result.json"
+    def result_path(self, dataset: str) -> Path:
+        """The result on a dataset, one JSON line."""
+        return self.folder / f"result-{dataset}.json"
 
-    def result(self) -> dict[str, Any] | None:
-        """The stored result; None if there is none.
+    def pictures_path(self, dataset: str) -> Path:
+        """Examples of scored scans of a dataset."""
+        return self.folder / f"pictures-{dataset}.png"
+
+    def result(self, dataset: str) -> dict[str, Any] | None:
+        """The stored result on a dataset; None if there is none.
 
         Raises:
             DataError: if the file is not JSON.
         """
-        if not self.result_path.is_file():
+        path = self.result_path(dataset)
+        if not path.is_file():
             return None
         try:
-            return dict(json.loads(self.result_path.read_text()))
+            return dict(json.loads(path.read_text()))
         except ValueError as error:
             raise DataError(
-                f"{self.result_path}: not a result ({error}); remove it and run scripts/eval.py"
+                f"{path}: not a result ({error}); remove it and run scripts/eval.py"
             ) from error
 
-    def write_result(self, result: dict[str, Any]) -> None:
-        """Store the result, whole or not at all."""
-        write_text(self.result_path, json.dumps(result) + "\n")
+    def write_result(self, dataset: str, result: dict[str, Any]) -> None:
+        """Store the result on a dataset, whole or not at all."""
+        write_text(self.result_path(dataset), json.dumps(result) + "\n")
 
 
 def find_runs(outputs: str | Path, dataset: str, encoder: str) -> Sequence[Run]:

@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
     for run in runs:
         score_run(run, dataset, store, config.thresholds, config.pictures, config.rescore)
     folder = Path(config.outputs) / dataset.name / model.config.name
-    text, paths = summarise(runs, folder)
+    text, paths = summarise(runs, dataset.name, folder)
     print(text)
     for path in paths:
         print(path)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from _session import device_from, plain, script
+from _session import command, device_from, plain, script
 from omegaconf import DictConfig
 
 from btp.config import build
 from btp.data.corpus.families import FAMILIES
 from btp.data.corpus.shards import load_corpus
+from btp.data.prepare import N_POINTS
 from btp.errors import ConfigError
-from btp.pretraining import Pretraining, pretrain
-from btp.weights.models import EncoderConfig
+from btp.pretraining import Pretraining, corpus_features, pretrain
+from btp.recipe import Recipe
+from btp.training import train
+from btp.weights.models import EncoderConfig, PointLanguageModel
 
 
 @script("pretrain")
@@ -31,9 +35,38 @@ def main(config: DictConfig) -> None:
     validation = load_corpus(root, config.held_out_clouds, seed, held_out, point, config.workers)
     corpus = load_corpus(root, config.clouds, seed, families, point, config.workers)
     out = Path(config.out)
-    best = pretrain(encoder, settings, corpus, validation, out, device_from(config), config.resume)
+    device = device_from(config)
+    best = pretrain(encoder, settings, corpus, validation, out, device, config.resume)
     print({name: round(value, 4) for name, value in best.items()})
-    print(out / "points.safetensors", out / "text.safetensors", sep="\n")
+
+    recipe = build(Recipe, plain(config.recipe), "recipe")
+    trained = replace(
+        encoder,
+        point_weights=str(out / "points.safetensors"),
+        text_weights=str(out / "text.safetensors"),
+    )
+    model = PointLanguageModel(trained, device)
+    annotated = corpus.first(config.heads.clouds)
+    train(
+        corpus_features(model, annotated),
+        model,
+        recipe,
+        settings.seed,
+        out,
+        metadata={
+            "dataset": {"name": "corpus", "clouds": len(annotated), "seed": seed},
+            "train_cat": "corpus",
+            "seed": settings.seed,
+            "n_points": N_POINTS,
+            "sampling_seed": 0,
+            "encoder_fingerprint": model.fingerprint,
+            "encoder_trained": True,
+            "command": command(),
+        },
+        resume=config.resume,
+    )
+    for name in ("points", "text", "detector"):
+        print(out / f"{name}.safetensors")
 
 
 if __name__ == "__main__":

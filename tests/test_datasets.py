@@ -17,6 +17,8 @@ from btp.data.formats import write_labelled_txt, write_pcd, write_ply
 from btp.data.real3d import Real3D
 from btp.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*going on without")
+
 RNG = np.random.default_rng(0)
 OFFSET = np.array([91.4, -12.3, 214.9])  # Real3D-AD's clouds are not centred
 
@@ -226,14 +228,13 @@ def test_new_categories_of_anomaly_shapenet(tmp_path: Path) -> None:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A user's folder: clouds of several kinds, one defective, one with labels of zeros alone."""
+    """A user's folder: clouds of several kinds, one of them defective."""
     folder = tmp_path / "own" / "bracket"
     write_pcd(folder / "train" / "a.pcd", cloud())
     write_ply(folder / "test" / "b.PLY", cloud())
     (folder / "test" / "c.xyz").write_text("0 0 0\n1 1 1\n")
     write_pcd(folder / "test" / "d.pcd", cloud())
     write_labelled_txt(folder / "GT" / "b.txt", cloud(9), np.arange(9) > 6, " ")
-    write_labelled_txt(folder / "GT" / "c.txt", cloud(9), np.zeros(9, bool))
     return folder
 
 
@@ -264,7 +265,21 @@ def test_folder_with_a_stray_file(own: Path, file: str, message: str) -> None:
         Folder(own.parent)
 
 
-def test_folder_with_labels_of_another_form(own: Path) -> None:
-    (own / "GT" / "d.txt").write_text("0\n0\n1\n")
-    with pytest.raises(DataError, match=r"d\.txt.*1 columns, expected four: x y z label"):
-        Folder(own.parent).samples("bracket", "test")
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("0\n0\n1\n", r"d\.txt.*1 columns, expected four: x y z label"),
+        ("0 0 0 0\n1 1 1 0\n", r"d\.txt.*all 2 points are labelled 0.*remove it if the scan is"),
+    ],
+)
+def test_folder_with_labels_of_another_form(own: Path, labels: str, message: str) -> None:
+    (own / "GT" / "d.txt").write_text(labels)
+    dataset = Folder(own.parent)
+    with pytest.raises(DataError, match=message):
+        dataset.read(dataset.samples("bracket", "test")[2])
+
+
+def test_going_on_without_says_without_what(tmp_path: Path) -> None:
+    write_pcd(tmp_path / "duck" / "train" / "1_template.pcd", cloud(8))
+    with pytest.warns(UserWarning, match=r"real3d: going on without: \d+ missing: airplane/"):
+        Real3D(tmp_path, allow_missing=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
+import hashlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -60,6 +62,17 @@ class Dataset(ABC):
         )
         return sorted(listed, key=lambda sample: sample.name)
 
+    def fingerprint(self) -> str:
+        """Changes when a test scan or label file is added, removed or written again."""
+        digest = hashlib.blake2b(digest_size=8)
+        for category in self.categories:
+            for sample in self.samples(category, "test"):
+                for path in (sample.path, sample.label_path):
+                    if path is not None and path.is_file():
+                        status = path.stat()
+                        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
     def read(self, sample: Sample) -> Cloud:
         """Read a scan whole, with its point labels.
 
@@ -77,8 +90,9 @@ class Dataset(ABC):
         labelled, labels = read_labelled_points(sample.label_path)
         if not labels.any():
             raise DataError(
-                f"{sample.label_path}: all {len(labels)} points are labelled 0, but the scan is "
-                "listed as defective; expected at least one 1. Download the file again."
+                f"{sample.label_path}: all {len(labels)} points are labelled 0, though a scan with "
+                "a label file is a defective one; expected at least one 1. Download the file "
+                "again, or remove it if the scan is normal."
             )
         return Cloud(labelled, labels, sample.category, sample.name)
 
@@ -102,17 +116,27 @@ class Benchmark(Dataset):
     """A published dataset, checked file by file against the inventory that ships with BTP."""
 
     def __init__(self, folders: Mapping[str, Path], allow_missing: bool) -> None:
-        """Take the folder of each category; see `check` for `allow_missing`."""
-        super().__init__(folders)
-        if not allow_missing:
-            self.check()
+        """Take the folder of each category.
 
-    def check(self) -> None:
-        """Stop if the download is not complete.
+        Args:
+            folders: by category.
+            allow_missing: warn about an incomplete download, and go on with what is there.
 
         Raises:
-            DataError: names what is missing, empty or unexpected, and how many.
+            DataError: if the download is incomplete; see `problems`.
         """
+        super().__init__(folders)
+        problems = self.problems()
+        if problems and allow_missing:
+            warnings.warn(f"{self.name}: going on without: {problems}", stacklevel=2)
+        elif problems:
+            raise DataError(
+                f"{self.name}: the data on disk is not the published set. {problems}. Complete "
+                "the download, or set dataset.allow_missing=true to go on without."
+            )
+
+    def problems(self) -> str:
+        """How many and which files are missing, empty or unexpected; "" if the set is complete."""
         problems = [
             f"{len(names)} {kind}: {_shortened(names)}"
             for kind, names in (
@@ -122,12 +146,7 @@ class Benchmark(Dataset):
             )
             if names
         ]
-        if problems:
-            raise DataError(
-                f"{self.name}: the data on disk is not the published set. "
-                + "; ".join(problems)
-                + ". Complete the download, or set dataset.allow_missing=true to go on without."
-            )
+        return "; ".join(problems)
 
     def missing(self) -> list[str]:
         """Name the published categories, scans and label files that are not on disk."""

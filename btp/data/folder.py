@@ -2,7 +2,7 @@
 
 `train` holds normal scans, `test` normal and defective ones, and `GT/<scan>.txt` (`x y z label` a
 row, by commas or white space) the points of a defective scan. A test scan is defective if it has a
-label file with at least one label other than 0; without one, or with zeros alone, it is normal.
+label file, and normal without one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from btp.data.dataset import (
     require_categories,
     visible_files,
 )
-from btp.data.formats import POINT_SUFFIXES, read_labelled_points
+from btp.data.formats import POINT_SUFFIXES
 from btp.errors import DataError
 
 
@@ -58,8 +58,7 @@ class Folder(Dataset):
                 )
 
     def _is_defective(self, category: str, path: Path) -> bool:
-        label_path = self._label_path(category, path)
-        return label_path.is_file() and bool(read_labelled_points(label_path)[1].any())
+        return self._label_path(category, path).is_file()
 
 
 def _visible(folder: Path) -> list[Path]:

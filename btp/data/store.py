@@ -8,6 +8,7 @@ that shapes the part, so a changed setting finds nothing stale, and no part is c
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -35,7 +36,8 @@ from btp.weights.models import PointLanguageModel
 
 FORMAT = "1"  # part of every key: raise it when any part's meaning changes
 BATCH = 8
-WORKERS = 2  # threads; NumPy, SciPy and Open3D release the interpreter lock where it matters
+# Threads: NumPy, SciPy and Open3D release the interpreter lock where it matters.
+WORKERS = min(8, os.cpu_count() or 1)
 
 Part = dict[str, Tensor]
 

@@ -9,8 +9,10 @@ when two short prompts pass through: 20 s a training step instead of one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,9 @@ from torch import Tensor, nn
 
 from btp.errors import ConfigError
 from btp.torchvision_shim import ensure_importable
+
+if TYPE_CHECKING:
+    from open_clip.tokenizer import SimpleTokenizer
 
 
 @dataclass(frozen=True)
@@ -41,24 +46,31 @@ class TextConfig:
     vocab_size: int = 49408
 
 
+@functools.cache  # reading the vocabulary takes a third of a second
+def _tokenizer() -> SimpleTokenizer:
+    ensure_importable()
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
     """Byte-pair tokens of `texts`: int64 [P, context_length], [start] ... [end] 0 0 ...
 
     Raises:
         ConfigError: if a text is longer than the context.
     """
-    ensure_importable()
-    from open_clip.tokenizer import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer(context_length=context_length)
-    for text in texts:
-        length = len(tokenizer.encode(text)) + 2
-        if length > context_length:
+    tokenizer = _tokenizer()
+    rows = torch.zeros(len(texts), context_length, dtype=torch.int64)
+    for row, text in zip(rows, texts, strict=True):
+        ids = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+        if len(ids) > context_length:
             raise ConfigError(
-                f"the prompt {text[:60]!r} has {length} tokens with start and end, and the text "
+                f"the prompt {text[:60]!r} has {len(ids)} tokens with start and end, and the text "
                 f"tower reads {context_length}; shorten it"
             )
-    return tokenizer(list(texts))
+        row[: len(ids)] = torch.tensor(ids)
+    return rows
 
 
 def end_position(tokens: Tensor) -> Tensor:

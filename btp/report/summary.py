@@ -49,8 +49,13 @@ def score_run(
         WeightsError: if the run's features came from other encoder weights or another sampling.
     """
     digest = hashlib.blake2b(run.detector_path.read_bytes(), digest_size=8).hexdigest()
-    known = run.result()
-    if known and known["detector"] == digest and known["thresholds"] == thresholds and not rescore:
+    scored_before = {
+        "detector": digest,
+        "test_data": dataset.fingerprint(),
+        "thresholds": thresholds,
+    }
+    known = run.result(dataset.name)
+    if known and not rescore and all(known[k] == value for k, value in scored_before.items()):
         return known
     detector, _, about = load_detector(run.detector_path)
     _check_same_features(run, about, store)
@@ -69,14 +74,13 @@ def score_run(
         "test_dataset": dataset.name,
         "encoder": store.model.config.name,
         "recipe": detector.recipe.name,
-        "detector": digest,
-        "thresholds": thresholds,
+        **scored_before,
         "categories": categories,
         "mean": {k: mean for k, (mean, _) in mean_over_categories([*categories.values()]).items()},
     }
-    run.write_result(result)
+    run.write_result(dataset.name, result)
     if pictures:
-        _draw_examples(scored, dataset, run.folder / "pictures.png", pictures, result)
+        _draw_examples(scored, dataset, run.pictures_path(dataset.name), pictures, result)
     return result
 
 
@@ -95,17 +99,18 @@ def _check_same_features(run: Run, about: dict[str, Any], store: FeatureStore) -
             )
 
 
-def summarise(runs: Sequence[Run], folder: Path) -> tuple[str, list[Path]]:
-    """Write all results as JSON lines and tables.
+def summarise(runs: Sequence[Run], dataset: str, folder: Path) -> tuple[str, list[Path]]:
+    """Write all results on a dataset as JSON lines and tables.
 
     Args:
         runs: scored.
+        dataset: name of the one they were scored on.
         folder: for results.jsonl, table.md and table.csv.
 
     Returns:
         The tables as Markdown, and the paths of everything written.
     """
-    results = [result for run in runs if (result := run.result())]
+    results = [result for run in runs if (result := run.result(dataset))]
     by_recipe: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         by_recipe[result["recipe"]].append(result)
@@ -127,7 +132,7 @@ def summarise(runs: Sequence[Run], folder: Path) -> tuple[str, list[Path]]:
     }
     for path, content in files.items():
         write_text(path, content)
-    drawn = [path for run in runs if (path := run.folder / "pictures.png").is_file()]
+    drawn = [path for run in runs if (path := run.pictures_path(dataset)).is_file()]
     return text, [*files, *drawn]
 
 

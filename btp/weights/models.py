@@ -80,8 +80,9 @@ class PointLanguageModel:
         """The point encoder, frozen and in eval mode."""
         config = self.config
         if config.point_weights is not None:
-            _verify_if_there(config.point_weights)
-            return PointBERT.load(config.point, config.point_weights).to(self.device)
+            path = located(config.point_weights)
+            _verify_if_there(path)
+            return PointBERT.load(config.point, path).to(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = PointBERT(config.point)
@@ -109,12 +110,13 @@ class PointLanguageModel:
                 torch.manual_seed(config.seed)
                 model = TextEncoder(config.text).to(dtype)
         else:
-            _verify_if_there(config.text_weights)
-            state = read_checkpoint(config.text_weights)
+            path = located(config.text_weights)
+            _verify_if_there(path)
+            state = read_checkpoint(path)
             with torch.device("meta"):  # 700 M random numbers would take longer than loading
                 model = TextEncoder(config.text)
             cast = {name: tensor.to(dtype) for name, tensor in state.items()}
-            load_strictly(model.tower, cast, config.text_weights, assign=True)
+            load_strictly(model.tower, cast, path, assign=True)
         return model.eval().requires_grad_(False).to(self.device)
 
     @torch.no_grad()
@@ -130,7 +132,7 @@ class PointLanguageModel:
         Raises:
             WeightsError: if the text tower is needed and cannot be loaded.
         """
-        weights = self.config.text_weights
+        weights = self.config.text_weights and located(self.config.text_weights)
         record = None if weights is None else _verify_if_there(weights)
         if weights is None or record is None:
             return self.text(texts)
@@ -148,6 +150,12 @@ class PointLanguageModel:
         """Changes with any weight or size of the point encoder; keys stored features."""
         sizes = json.dumps(asdict(self.config.point), sort_keys=True)
         return fingerprint([*self.points.state_dict().items(), (sizes, torch.zeros(0))])
+
+
+def located(path: str) -> str:
+    """Where a weight file is: relative to the current folder, or else to the project's own."""
+    beside_package = Path(__file__).resolve().parents[2] / path
+    return str(beside_package) if not Path(path).exists() and beside_package.exists() else path
 
 
 def _verify_if_there(path: str) -> Record | None:

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,10 @@ class CorpusClouds:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def first(self, count: int) -> CorpusClouds:
+        """The first `count` clouds."""
+        return CorpusClouds(*(getattr(self, field.name)[:count] for field in fields(self)))
 
 
 def load_corpus(
