@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from btp import metrics
-from btp.data.store import FeatureSet
+from btp.data.dataset import Dataset
+from btp.data.store import FeatureSet, FeatureStore
 from btp.geometry import batches
+from btp.models.detector import Detector
 from btp.types import Features, Scores
 
 BATCH = 8
@@ -46,6 +47,26 @@ class CategoryScores:
     object_scores: NDArray[np.float32]
     point_scores: NDArray[np.float32]
 
+    def measure(self, thresholds: int | None = None) -> dict[str, float]:
+        """All metrics of the category; nan where its scans have one label only.
+
+        Args:
+            thresholds: None for exact AU-PRO, or a number of linear thresholds (the release: 200).
+        """
+        data, values = self.data, list(self.point_scores)
+        objects = metrics.object_metrics(data.is_anomalous.numpy(), self.object_scores)
+        labels, regions = list(data.labels.numpy()), list(data.region_ids.numpy())
+        points = metrics.point_metrics(labels, values)
+        raw = metrics.point_metrics_from_counts(data.counts, values)
+        return {
+            **{f"object_{name}": value for name, value in objects.items()},
+            **{f"point_{name}": value for name, value in points.items()},
+            "aupro": metrics.aupro_from_regions(regions, values, thresholds=thresholds),
+            "coverage_auc": metrics.coverage_auc(labels, values),
+            **{f"raw_point_{name}": value for name, value in raw.items()},
+            "raw_aupro": metrics.aupro_from_counts(data.counts, values, thresholds=thresholds),
+        }
+
 
 def score(
     detector: Callable[[Features], Scores], data: FeatureSet, device: torch.device | str = "cpu"
@@ -60,50 +81,23 @@ def score(
     return CategoryScores(data, torch.cat(objects).numpy(), torch.cat(points).numpy())
 
 
-def measure(scores: CategoryScores, thresholds: int | None = None) -> dict[str, float]:
-    """All metrics of one category; nan where its scans have one label only.
-
-    Args:
-        scores: of the category.
-        thresholds: None for exact AU-PRO, or the number of linear thresholds (the release: 200).
-    """
-    data = scores.data
-    objects = metrics.object_metrics(data.is_anomalous.numpy(), scores.object_scores)
-    labels, regions = data.labels.numpy(), data.region_ids.numpy()
-    points = metrics.point_metrics(list(labels), list(scores.point_scores))
-    raw = metrics.point_metrics_from_counts(data.counts, list(scores.point_scores))
-    values = list(scores.point_scores)
-    return {
-        **{f"object_{name}": value for name, value in objects.items()},
-        **{f"point_{name}": value for name, value in points.items()},
-        "aupro": metrics.aupro_from_regions(list(regions), values, thresholds=thresholds),
-        "coverage_auc": metrics.coverage_auc(list(labels), values),
-        **{f"raw_point_{name}": value for name, value in raw.items()},
-        "raw_aupro": metrics.aupro_from_counts(data.counts, values, thresholds=thresholds),
-    }
-
-
 def evaluate(
-    detector: Callable[[Features], Scores],
-    sets: Iterable[FeatureSet],
-    train_cat: str | None,
-    device: torch.device | str = "cpu",
-) -> Iterator[tuple[CategoryScores, dict[str, Any]]]:
-    """Score unseen categories one by one.
+    detector: Detector, dataset: Dataset, store: FeatureStore, seen: str | None
+) -> Iterator[CategoryScores]:
+    """Score the categories that a detector has not seen, one by one.
 
     Args:
-        detector: trained on `train_cat`.
-        sets: test sets, loaded lazily; that of the train category must not be among them.
-        train_cat: the annotated category.
-        device: of the detector.
-
-    Yields:
-        Scores and metrics of each category, in order.
+        detector: on the store's device.
+        dataset: to score.
+        store: of the detector's encoder.
+        seen: the train category, which is neither loaded nor scored; None if it is not of this
+            dataset.
     """
-    for data in sets:
-        assert data.category != train_cat, "the train category is never scored"
-        scores = score(detector, data, device)
-        yield scores, measure(scores)
+    surface = detector.recipe.gfcm_input == "surface"
+    for category in dataset.categories:
+        if category != seen:
+            data = store.load(dataset, category, "test", surface=surface)
+            yield score(detector, data, store.model.device)
 
 
 def mean_over_categories(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, list[int]]]:

@@ -1,4 +1,4 @@
-"""FPFH descriptors (Rusu et al., ICRA 2009): the geometric target of the InfoNCE loss (Eq. 8).
+"""FPFH descriptors (Rusu et al., ICRA 2009): the geometric target of the InfoNCE loss (Eq. 7).
 
 Two engines give the same numbers: Open3D where it imports, and a NumPy version of the same
 definition where it does not. Both estimate a normal from the neighbours inside a radius, describe

@@ -83,7 +83,8 @@ def knn(queries: Tensor, points: Tensor, k: int) -> Tensor:
         k: at most N.
 
     Returns:
-        int64 [B, M, k]. A point that is its own query is its own first neighbour.
+        int64 [B, M, k]. A point that is its own query is its own first neighbour, unless another
+        lies on the same spot.
 
     Raises:
         DataError: if there are fewer than `k` points.

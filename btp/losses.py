@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from btp.errors import ConfigError
 from btp.types import Scores
 
 
@@ -70,13 +71,17 @@ def joint_loss(
 
     Args:
         scores: of a batch of B clouds.
-        labels: bool [B, N]; a cloud is anomalous if any of its points is.
+        labels: bool [B, N]; as in the release, a cloud counts as anomalous if any of these sampled
+            points is.
         fpfh: float [B, G, 33], targets of the geometric descriptors; None without GFCM.
         weights: of the terms.
         temperature: of the InfoNCE term (D10).
 
     Returns:
         Unweighted "focal", "dice", "bce", "info_nce" as far as their weight is not 0, and "total".
+
+    Raises:
+        ConfigError: if the geometric term is wanted and has no targets.
     """
     terms: dict[str, Tensor] = {}
     total = scores.point_logits.new_zeros(())
@@ -88,7 +93,9 @@ def joint_loss(
         target = labels.any(1).to(scores.object_logits.dtype)
         terms["bce"] = F.binary_cross_entropy_with_logits(scores.object_logits, target)
         total = total + weights.object * terms["bce"]
-    if weights.geometry and scores.geometry is not None and fpfh is not None:
+    if weights.geometry and scores.geometry is not None:
+        if fpfh is None:
+            raise ConfigError("loss.geometry is not 0, but there are no FPFH targets; load them")
         terms["info_nce"] = info_nce(scores.geometry.flatten(0, 1), fpfh.flatten(0, 1), temperature)
         total = total + weights.geometry * terms["info_nce"]
     return terms | {"total": total}

@@ -6,7 +6,7 @@ The numbers D1-D13 are used all over the project (README, tables' footnotes, con
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from btp.errors import ConfigError
 from btp.losses import LossWeights
@@ -77,17 +77,27 @@ class Recipe:
     def __post_init__(self) -> None:
         hints = get_type_hints(Recipe)
         for switch in fields(self):
-            allowed, value = get_args(hints[switch.name]), getattr(self, switch.name)
-            if isinstance(value, str) and allowed and value not in allowed:
+            value, hint = getattr(self, switch.name), hints[switch.name]
+            if get_origin(hint) is Literal and value not in get_args(hint):
                 raise ConfigError(
-                    f"recipe.{switch.name} is {value!r}; expected one of {', '.join(allowed)}"
+                    f"recipe.{switch.name} is {value!r}; expected one of "
+                    f"{', '.join(get_args(hint))}"
                 )
+        texts = self.prompt_texts
+        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(
+                f"recipe.prompt_texts is {texts!r}; expected two texts, normal and defective"
+            )
         if not (self.use_taps or self.use_geometry):
             raise ConfigError("recipe.use_taps and recipe.use_geometry are both off; keep one")
-        if self.batch_size < 1 or self.epochs < 1:
+        positive = ("batch_size", "epochs", "patch_temperature", "object_temperature")
+        for name in (*positive, "geo_temperature", "clip_norm", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"recipe.{name} is {getattr(self, name)}; expected above 0")
+        if not 0 <= self.warmup <= 1 or self.context_tokens < 0:
             raise ConfigError(
-                f"recipe.batch_size is {self.batch_size} and recipe.epochs {self.epochs}; "
-                "both must be at least 1"
+                f"recipe.warmup is {self.warmup} and recipe.context_tokens {self.context_tokens}; "
+                "expected a share from 0 to 1, and 0 or more tokens"
             )
 
     @property

@@ -48,7 +48,7 @@ class Run:
         if not path.is_file():
             return None
         try:
-            return dict(json.loads(path.read_text()))
+            return dict(json.loads(path.read_text()))  # Python's JSON writes and reads NaN
         except ValueError as error:
             raise DataError(
                 f"{path}: not a result ({error}); remove it and run scripts/eval.py"

@@ -59,8 +59,8 @@ def train(
 ) -> Detector:
     """Train the heads and write them, with TensorBoard scalars, into `out`.
 
-    The same seed gives the same weights on the same machine; so does an interrupted run that is
-    resumed.
+    On CPU the same seed gives the same weights on the same machine; so does an interrupted run
+    that is resumed.
 
     Args:
         data: annotated scans of the train category, with FPFH targets.
@@ -68,7 +68,7 @@ def train(
         recipe: switches and hyperparameters.
         seed: of initialisation and order.
         out: folder of the run: detector.safetensors, resume.pt while unfinished, tensorboard/.
-        metadata: kept in the detector's file.
+        metadata: kept in the detector's file; a resumed run must have the same.
         resume: go on from `out`/resume.pt if it is there.
         bfloat16: autocast the heads; losses stay in float32.
         quiet: show no progress bar.
@@ -91,8 +91,10 @@ def train(
             "add scans or lower recipe.batch_size"
         )
     optimizer = make_optimizer(trainee, recipe)
-    state = _State(out / "resume.pt", trainee, optimizer, (seed, recipe, len(data)))
-    first = state.restore() if resume else 0
+    settings = {k: v for k, v in (metadata or {}).items() if k != "command"}
+    settings |= {"recipe": recipe, "seed": seed, "bfloat16": bfloat16, "scans": len(data)}
+    state = _State(out / "resume.pt", trainee, optimizer, settings)
+    first = state.restore() if resume else state.forget()
     with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
         epochs = range(first, recipe.epochs)
         bar = tqdm(epochs, f"train {data.category}", recipe.epochs, initial=first, disable=quiet)
@@ -113,7 +115,7 @@ def train(
     about = (metadata or {}) | {"epoch": state.best_epoch + 1, "loss": state.best_loss}
     context = trainee.prompts.context.detach().cpu() if trainee.prompts else None
     save_detector(out / "detector.safetensors", detector, model.config, about, context)
-    state.path.unlink(missing_ok=True)
+    state.forget()
     return detector
 
 
@@ -131,9 +133,8 @@ def _epoch(
     order = list(_order(len(data), recipe, seed, epoch))
     sums: dict[str, Tensor] = {}
     for step, rows in enumerate(order, start=epoch * len(order)):
-        factor = schedule(step, len(order) * recipe.epochs, recipe)
         for group in optimizer.param_groups:
-            group["lr"] = max(group["base_lr"] * factor, recipe.min_learning_rate)
+            group["lr"] = learning_rate(step, len(order) * recipe.epochs, group["base_lr"], recipe)
         features, labels = data.batch(rows, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             scores = trainee.detector(features, trainee.text())
@@ -157,12 +158,13 @@ def _order(n: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Tensor]:
             yield torch.from_numpy(rows[chunk])
 
 
-def schedule(step: int, total: int, recipe: Recipe) -> float:
-    """Factor on the learning rate: linear warm-up, then cosine towards 0."""
-    warmup = int(recipe.warmup * total)
+def learning_rate(step: int, total: int, base: float, recipe: Recipe) -> float:
+    """Linear warm-up to `base`, then cosine to the recipe's smallest rate."""
+    warmup, least = int(recipe.warmup * total), recipe.min_learning_rate
     if step < warmup:
-        return recipe.warmup_factor + (1 - recipe.warmup_factor) * step / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+        return base * (recipe.warmup_factor + (1 - recipe.warmup_factor) * step / warmup)
+    share = (step - warmup) / max(1, total - warmup)
+    return least + (base - least) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def make_optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.AdamW:
@@ -208,6 +210,11 @@ class _State:
                 "best": (self.best, self.best_epoch, self.best_loss),
             }
             write_atomically(self.path, lambda file: torch.save(content, file))
+
+    def forget(self) -> int:
+        """Remove an older state; the epoch to begin with."""
+        self.path.unlink(missing_ok=True)
+        return 0
 
     def restore(self) -> int:
         """Load the state if there is one; the epoch to go on with."""

@@ -130,7 +130,8 @@ class Prediction:
 
     Attributes:
         name: of the scan, "" for an array.
-        point_scores: float32 [R], in 0..1, in the order of the scan's points.
+        point_scores: float32 [R], in 0..1, in the order of the scan's points; nan for rows that
+            are not finite.
         object_score: in 0..1; higher means more likely defective.
         repeated: the scan had fewer points than are sampled, so it was sampled with repetition.
     """

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
@@ -30,7 +32,9 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(function)
         def task(config: DictConfig) -> None:
+            warnings.showwarning = _show_warning
             try:
+                _refuse_additions()
                 function(config)
             except MissingMandatoryValue as error:
                 key = error.full_key
@@ -42,6 +46,37 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
         return hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)
 
     return decorate
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _refuse_additions() -> None:
+    """Hydra adds any key with a plus; at the top nothing would read it."""
+    for override in overrides():
+        key = override.split("=")[0].lstrip("+")
+        if override.startswith("+") and "." not in key:
+            raise ConfigError(f"{key} is not a setting; configs/ lists all of them")
+
+
+def overrides() -> list[str]:
+    """The settings of the command line, sorted."""
+    return sorted(HydraConfig.get().overrides.task)
+
+
+def same_data() -> str:
+    """Those settings of the command line that say which features are used."""
+    names = ("dataset", "encoder", "n_points", "sampling_seed", "store", "outputs", "device")
+    return shlex.join(o for o in overrides() if o.split("=")[0].split(".")[0] in names)
+
+
+def whole(config: DictConfig, key: str) -> int:
+    """A setting that must be a whole number."""
+    value = config[key]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigError(f"{key} is {value!r}; expected a whole number")
+    return value
 
 
 def _fail(message: str) -> None:
@@ -82,7 +117,8 @@ def device_from(config: DictConfig) -> torch.device:
 
 def store_from(config: DictConfig, model: PointLanguageModel) -> FeatureStore:
     """The feature store for a model."""
-    return FeatureStore(Path(config.store), model, config.n_points, config.sampling_seed)
+    n_points, seed = whole(config, "n_points"), whole(config, "sampling_seed")
+    return FeatureStore(Path(config.store), model, n_points, seed)
 
 
 def command() -> str:

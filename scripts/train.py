@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
+from dataclasses import replace
 
-from _session import command, dataset_from, model_from, plain, script, store_from
+from _session import (
+    command,
+    dataset_from,
+    model_from,
+    overrides,
+    plain,
+    same_data,
+    script,
+    store_from,
+    whole,
+)
 from omegaconf import DictConfig
 
 from btp.config import build
@@ -17,11 +29,15 @@ from btp.training import train
 def main(config: DictConfig) -> None:
     started = time.monotonic()
     recipe = build(Recipe, plain(config.recipe), "recipe")
+    recipe = replace(recipe, name=_name(recipe.name))
+    seed = whole(config, "seed")
     dataset = dataset_from(config)
     model = model_from(config)
-    run = Run.at(
-        config.outputs, dataset.name, model.config.name, recipe.name, config.train_cat, config.seed
-    )
+    names = dataset.name, model.config.name, recipe.name, config.train_cat
+    run = Run.at(config.outputs, *names, seed)
+    if config.resume and run.detector_path.is_file():
+        print(f"{run.detector_path}: already finished; train it again with resume=false")
+        return
     data = store_from(config, model).load(
         dataset,
         config.train_cat,
@@ -33,12 +49,12 @@ def main(config: DictConfig) -> None:
         data,
         model,
         recipe,
-        config.seed,
+        seed,
         run.folder,
         metadata={
             "dataset": plain(config.dataset),
             "train_cat": config.train_cat,
-            "seed": config.seed,
+            "seed": seed,
             "n_points": config.n_points,
             "sampling_seed": config.sampling_seed,
             "encoder_fingerprint": model.fingerprint,
@@ -48,8 +64,21 @@ def main(config: DictConfig) -> None:
         resume=config.resume,
         bfloat16=config.bfloat16,
     )
-    print(f"{run.detector_path} ({len(data)} scans, {time.monotonic() - started:.0f} s)")
-    print(f"next: python scripts/eval.py dataset={dataset.name} encoder={model.config.name}")
+    untrained = "" if model.trained else ", encoder: untrained"
+    seconds = time.monotonic() - started
+    print(f"{run.detector_path} ({len(data)} scans, {seconds:.0f} s{untrained})")
+    print(f"next: python scripts/eval.py {same_data()}")
+
+
+def _name(recipe: str) -> str:
+    """The recipe's name, with every changed setting behind it: another recipe, another run."""
+    changed = [
+        override.removeprefix("recipe.")
+        for override in overrides()
+        if override.startswith(("recipe.", "+recipe.", "n_points", "sampling_seed", "bfloat16"))
+    ]
+    named = any(setting.startswith("name=") for setting in changed)
+    return recipe if named else re.sub(r"[^\w.,=+-]", "_", ",".join([recipe, *changed]))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from btp.config import build
 from btp.errors import ConfigError
 from btp.recipe import Recipe
+from btp.runs import Run
 from btp.weights.release_heads import convert_heads
 from btp.weights.sources import fetch, status
 
@@ -27,8 +28,12 @@ def main(config: DictConfig) -> None:
             print(f"{target}: there and verified")
     if config.convert is not None:
         recipe = build(Recipe, plain(config.recipe), "recipe")
-        out = None if config.out is None else Path(config.out).expanduser()
-        print(convert_heads(Path(config.convert).expanduser(), model, recipe, out))
+        names = config.dataset, model.config.name, recipe.name, config.train_cat
+        run = Run.at(config.outputs, *names, config.seed)
+        source = Path(config.convert).expanduser()
+        trained = config.dataset, config.train_cat, config.seed
+        convert_heads(source, model, recipe, run.detector_path, *trained)
+        print(run.detector_path)
     if config.fetch is None and config.convert is None:
         print("\n".join(status(model.config)))
 

@@ -79,7 +79,11 @@ def test_every_dataset_composes_with_every_script(dataset: str, script: str) -> 
         ({"epochs": "many"}, "recipe.epochs is 'many', a str; expected int"),
         ({"epochs": True}, "recipe.epochs is True, a bool; expected int"),
         ({"projection": "cubic"}, "recipe.projection is 'cubic'; expected one of linear, mlp"),
-        ({"epochs": 0}, "recipe.epochs 0; both must be at least 1"),
+        ({"epochs": 0}, "recipe.epochs is 0; expected above 0"),
+        ({"prompts": False}, "recipe.prompts is False; expected one of learned, fixed"),
+        ({"prompt_texts": ["a"]}, "expected two texts, normal and defective"),
+        ({"patch_temperature": 0}, "recipe.patch_temperature is 0.0; expected above 0"),
+        ({"warmup": 2.0}, "expected a share from 0 to 1"),
         ({"use_taps": False, "use_geometry": False}, "both off"),
     ],
 )

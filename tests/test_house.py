@@ -15,12 +15,14 @@ errors types
 config files losses metrics normals torchvision_shim weights.published
 geometry surface recipe runs fpfh_numpy data.formats data.solids data.patches weights.state_dict
 fpfh data.dataset data.shapes data.defects data.prepare models.text_encoder models.point_encoder
-models.gfcm models.mgfem models.prompts weights.records weights.text_store
+models.gfcm models.mgfem models.prompts weights.records weights.text_store calibration data.reading
 models.detector data.real3d data.anomaly_shapenet data.folder data.scans weights.download
 weights.models weights.text_cut data.demo data.synthesize
 weights.sources weights.release_heads data.catalog data.store data.corpus
 inference training evaluation pretraining
 report
+findings
+inspection
 """
 
 HEAVY = {

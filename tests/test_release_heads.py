@@ -20,6 +20,7 @@ from btp.weights.records import write_record
 from btp.weights.release_heads import convert_heads
 from btp.weights.text_store import TextStore
 
+TRAINED = ("real3d", "car", 111)
 RELEASE = Recipe(
     name="release",
     prompts="fixed",
@@ -96,15 +97,19 @@ def check_scores(path: Path, golden: dict[str, np.ndarray]) -> None:
 
 
 def test_converted_heads_score_as_recorded(folder: Path, golden: dict[str, np.ndarray]) -> None:
-    out = convert_heads(folder / "best.pth", PointLanguageModel(ulip2(folder)), RELEASE)
-    assert out == folder / "best.safetensors"
+    out = folder / "best.safetensors"
+    convert_heads(folder / "best.pth", PointLanguageModel(ulip2(folder)), RELEASE, out, *TRAINED)
     check_scores(out, golden)
+    about = load_detector(out)[2]
+    assert (about["dataset"], about["train_cat"], about["seed"]) == ({"name": "real3d"}, "car", 111)
+    assert (about["n_points"], about["sampling_seed"]) == (2048, 0)
 
 
 def test_the_script_converts(folder: Path, golden: dict[str, np.ndarray]) -> None:
     command = [
         *(sys.executable, "scripts/weights.py"),
-        *(f"convert={folder / 'best.pth'}", f"out={folder / 'ours.safetensors'}", "device=cpu"),
+        *(f"convert={folder / 'best.pth'}", f"outputs={folder / 'runs'}", "device=cpu"),
+        "train_cat=car",
         f"encoder.point_weights={folder / 'ulip2.pt'}",
         f"encoder.text_weights={folder / 'text_tower.safetensors'}",
     ]
@@ -112,9 +117,10 @@ def test_the_script_converts(folder: Path, golden: dict[str, np.ndarray]) -> Non
         command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(folder / "ours.safetensors")
-    check_scores(folder / "ours.safetensors", golden)
-    inspector = load(folder / "ours.safetensors")
+    out = folder / "runs/real3d/ulip2/release/car/seed111/detector.safetensors"
+    assert done.stdout.strip() == str(out)
+    check_scores(out, golden)
+    inspector = load(out)
     prediction = inspector.predict(golden["points"][0])
     assert prediction.point_scores.shape == (2048,)
     assert "text" not in vars(inspector.model)  # from the command line to a score without it
@@ -123,7 +129,7 @@ def test_the_script_converts(folder: Path, golden: dict[str, np.ndarray]) -> Non
 def test_wrong_files_are_named(tmp_path: Path, folder: Path) -> None:
     model = PointLanguageModel(ulip2(folder))
     with pytest.raises(WeightsError, match=r"ulip2\.pt: holds .*expected the release's trained"):
-        convert_heads(folder / "ulip2.pt", model, RELEASE)
+        convert_heads(folder / "ulip2.pt", model, RELEASE, tmp_path / "out", *TRAINED)
     heads = best_pth()
     del heads["patch_geo_encoder"]["mlp1.0.bias"]  # type: ignore[attr-defined]
     heads["patch_geo_encoder"]["stray"] = torch.zeros(1)  # type: ignore[index]
@@ -131,16 +137,18 @@ def test_wrong_files_are_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(
         WeightsError, match=r"missing: gfcm\.mlp1\.0\.bias; unexpected: gfcm\.stray"
     ):
-        convert_heads(tmp_path / "best.pth", model, RELEASE)
-    assert not (tmp_path / "best.safetensors").exists()
+        convert_heads(tmp_path / "best.pth", model, RELEASE, tmp_path / "out", *TRAINED)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_recipe_with_learned_prompts_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"fixed ones.*recipe=release"):
-        convert_heads(folder / "best.pth", PointLanguageModel(ulip2(folder)), Recipe())
+        model = PointLanguageModel(ulip2(folder))
+        convert_heads(folder / "best.pth", model, Recipe(), folder / "out", *TRAINED)
 
 
 def test_without_text_weights_the_way_to_get_them_is_told(folder: Path, tmp_path: Path) -> None:
     encoder = EncoderConfig("ulip2", None, str(tmp_path / "text_tower.safetensors"))
     with pytest.raises(WeightsError, match=r"text_tower.*no such file.*scripts/weights\.py"):
-        convert_heads(folder / "best.pth", PointLanguageModel(encoder), RELEASE, tmp_path / "out")
+        model = PointLanguageModel(encoder)
+        convert_heads(folder / "best.pth", model, RELEASE, tmp_path / "out", *TRAINED)

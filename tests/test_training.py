@@ -14,10 +14,10 @@ from btp import training
 from btp.data.folder import Folder
 from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import DataError, WeightsError
-from btp.evaluation import measure, score
+from btp.evaluation import score
 from btp.losses import joint_loss
 from btp.recipe import Recipe
-from btp.training import Trainee, make_optimizer, schedule, train
+from btp.training import Trainee, learning_rate, make_optimizer, train
 from btp.weights.models import PointLanguageModel, load_detector
 
 
@@ -56,9 +56,11 @@ def test_every_trainable_parameter_gets_a_gradient(
     scores = trainee.detector(features, trainee.text())
     terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature)
     terms["total"].backward()
+    # a shift before a batch norm is taken off again: these have no effect, hence no gradient
+    shifts = {f"detector.gfcm.mlp{i}.0.bias" for i in (1, 2, 3)}
     for name, parameter in trainee.named_parameters():
         assert parameter.grad is not None, name
-        assert parameter.grad.abs().max() > 0, name
+        assert (parameter.grad.abs().max() > 1e-6) == (name not in shifts), name
     assert all(p.grad is None for p in [*model.points.parameters(), *model.text.parameters()])
 
 
@@ -80,13 +82,15 @@ def test_fixed_prompts_are_not_optimised(model: PointLanguageModel) -> None:
     assert len(make_optimizer(Trainee(model, recipe), recipe).param_groups) == 2
 
 
-def test_schedule_by_hand() -> None:
-    factors = [schedule(step, 100, RECIPE) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[5] == pytest.approx(0.1 + 0.9 * 5 / 10)
-    assert factors[10] == 1.0
-    assert factors[55] == pytest.approx(0.5)
-    assert factors[99] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
+def test_learning_rate_by_hand() -> None:
+    rates = [learning_rate(step, 100, 0.5, RECIPE) for step in range(100)]
+    assert rates[0] == pytest.approx(0.05)
+    assert rates[5] == pytest.approx(0.5 * (0.1 + 0.9 * 5 / 10))
+    assert rates[10] == pytest.approx(0.5)
+    assert rates[55] == pytest.approx((0.5 + 1e-6) / 2)
+    assert rates[99] == pytest.approx(
+        1e-6 + 0.5 * 0.5 * (1 + math.cos(math.pi * 89 / 90)), rel=1e-4
+    )
 
 
 def test_the_same_seed_gives_the_same_weights(
@@ -140,7 +144,7 @@ def test_train_save_load_evaluate_gives_the_same_numbers(
     assert loaded.recipe == RECIPE
     assert about["train_cat"] == "egg"
     assert 1 <= about["epoch"] <= 3
-    before, after = measure(score(trained, data)), measure(score(loaded, data))
+    before, after = score(trained, data).measure(), score(loaded, data).measure()
     assert before == after
     assert list((tmp_path / "tensorboard").iterdir())
 

@@ -28,7 +28,7 @@ class AnomalyShapeNet(Benchmark):
             these only the names of the categories are checked.
 
     Raises:
-        DataError: no categories in `root`, or an incomplete download (see `check`).
+        DataError: no categories in `root`, or an incomplete download (see `problems`).
     """
 
     name = "anomaly_shapenet"

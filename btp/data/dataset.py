@@ -18,7 +18,7 @@ from btp.errors import ConfigError, DataError
 from btp.types import Cloud, Sample
 
 SPLITS = ("test", "train")
-_SHOWN = 10  # names listed in an error before "and n more"
+_SHOWN = 40  # names listed in an error before "and n more"
 
 
 class Dataset(ABC):
@@ -61,6 +61,10 @@ class Dataset(ABC):
             if not sample.is_anomalous or (sample.label_path and sample.label_path.is_file())
         )
         return sorted(listed, key=lambda sample: sample.name)
+
+    def problems(self) -> str:
+        """What is missing or unexpected; "" where nothing is known to be."""
+        return ""
 
     def fingerprint(self) -> str:
         """Changes when a test scan or label file is added, removed or written again."""
@@ -128,7 +132,7 @@ class Benchmark(Dataset):
         super().__init__(folders)
         problems = self.problems()
         if problems and allow_missing:
-            warnings.warn(f"{self.name}: going on without: {problems}", stacklevel=2)
+            warnings.warn(f"{self.name}: going on with what is there: {problems}", stacklevel=2)
         elif problems:
             raise DataError(
                 f"{self.name}: the data on disk is not the published set. {problems}. Complete "

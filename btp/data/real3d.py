@@ -22,7 +22,7 @@ class Real3D(Benchmark):
         allow_missing: go on with an incomplete download; `missing` then names what is not there.
 
     Raises:
-        DataError: no categories in `root`, or an incomplete download (see `check`).
+        DataError: no categories in `root`, or an incomplete download (see `problems`).
     """
 
     name = "real3d"

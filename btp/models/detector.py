@@ -59,9 +59,10 @@ class Detector(nn.Module):
         Raises:
             ConfigError: if no text embeddings were ever set.
         """
-        text = self.text if text is None else text
-        if text.isnan().any():
-            raise ConfigError("the detector has no text embeddings yet; train it or load weights")
+        if text is None:
+            text = self.text
+            if text.isnan().any():
+                raise ConfigError("the detector has no text embeddings; train it or load weights")
         geometry = None
         if self.gfcm is not None:
             geometry = self.gfcm(patch_inputs(features, self.recipe.gfcm_input))

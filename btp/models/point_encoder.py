@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from btp.errors import ConfigError
 from btp.geometry import farthest_point_sample, gather, knn
 from btp.types import Features
+from btp.weights.published import unwrap
 from btp.weights.state_dict import load_strictly, read_checkpoint
 
 
@@ -230,11 +231,7 @@ class PointBERT(nn.Module):
         """
         source = weights if isinstance(weights, str | Path) else "the given state dict"
         content = read_checkpoint(weights) if isinstance(weights, str | Path) else weights
-        state = {
-            key.removeprefix("module."): value
-            for key, value in content.get("state_dict", content).items()
-        }
-        state = {k: v for k, v in state.items() if not k.startswith("open_clip_model.")}
+        state = {k: v for k, v in unwrap(content).items() if not k.startswith("open_clip_model.")}
         model = cls(config)
         load_strictly(model, state, source)
         return model.eval().requires_grad_(False)

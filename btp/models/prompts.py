@@ -36,8 +36,8 @@ class HybridPromptLearner(nn.Module):
         with torch.no_grad():
             words = encoder.embed(tokens)  # [2, T, W]
         # CoOp's initialisation, which is also that of CLIP's token table
-        context = torch.randn(context_tokens, encoder.config.width, device=weight.device) * 0.02
-        self.context = nn.Parameter(context)
+        context = torch.randn(context_tokens, encoder.config.width) * 0.02
+        self.context = nn.Parameter(context.to(weight.device))
         # Recomputed from the template when a checkpoint is loaded, so not stored with it.
         self.register_buffer("prefix", words[:, :1].clone(), persistent=False)
         self.register_buffer("suffix", words[:, 1:].clone(), persistent=False)

@@ -6,15 +6,18 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import btp
 from btp.data.dataset import Dataset
+from btp.data.folder import Folder
 from btp.data.store import FeatureStore
-from btp.errors import WeightsError
+from btp.errors import DataError, WeightsError
 from btp.evaluation import CategoryScores, evaluate, mean_over_categories
 from btp.files import write_text
 from btp.geometry import nearest_rows
@@ -22,6 +25,9 @@ from btp.report.pictures import Panel, draw
 from btp.report.tables import category_rows, markdown, to_csv
 from btp.runs import Run
 from btp.weights.models import load_detector
+
+# Results are averaged only if they agree in all of these.
+SETTINGS = ("encoder_fingerprint", "n_points", "sampling_seed", "thresholds", "recipe")
 
 
 def score_run(
@@ -36,51 +42,54 @@ def score_run(
 
     Args:
         run: finished.
-        dataset: the one it was trained on, or another: then no category is left out by name.
+        dataset: the one it was trained on, or another.
         store: of the encoder it was trained with.
         thresholds: of AU-PRO, None for exact.
         pictures: number of scans to draw.
-        rescore: also if the stored result already belongs to this detector.
+        rescore: also if the stored result already belongs to this detector and these scans.
 
     Returns:
         The result, as stored.
 
     Raises:
-        WeightsError: if the run's features came from other encoder weights or another sampling.
+        DataError: if the run has not finished.
+        WeightsError: if its features came from other encoder weights or another sampling.
     """
-    digest = hashlib.blake2b(run.detector_path.read_bytes(), digest_size=8).hexdigest()
-    scored_before = {
-        "detector": digest,
-        "test_data": dataset.fingerprint(),
-        "thresholds": thresholds,
-    }
-    known = run.result(dataset.name)
-    if known and not rescore and all(known[k] == value for k, value in scored_before.items()):
-        return known
-    detector, _, about = load_detector(run.detector_path)
+    if not run.detector_path.is_file():
+        raise DataError(f"{run.detector_path}: no such file; expected a finished run's folder")
+    detector, encoder, about = load_detector(run.detector_path)
     _check_same_features(run, about, store)
-    surface = detector.recipe.gfcm_input == "surface"
-    same = about["dataset"]["name"] in (dataset.name, "folder")
-    train_cat = about["train_cat"] if same else None
-    unseen = [category for category in dataset.categories if category != train_cat]
-    sets = (store.load(dataset, category, "test", surface=surface) for category in unseen)
+    digest = hashlib.blake2b(run.detector_path.read_bytes(), digest_size=8).hexdigest()
+    scored = {"detector": digest, "scans": dataset.fingerprint(), "thresholds": thresholds}
+    known = run.result(dataset.name)
+    if known and not rescore and all(known[key] == value for key, value in scored.items()):
+        return known
+    seen = about["train_cat"] if _may_share_scans(about, dataset) else None
     detector.to(store.model.device)
-    categories, scored = {}, []
-    for scores, values in evaluate(detector, sets, train_cat, store.model.device):
-        categories[scores.data.category] = values
-        scored.append(scores)
+    categories, repeated = {}, {}
+    examples: list[list[Panel]] = []
+    every = max(1, len(dataset.categories) // max(1, pictures))
+    for number, scores in enumerate(evaluate(detector, dataset, store, seen)):
+        category = scores.data.category
+        categories[category] = scores.measure(thresholds)
+        repeated[category] = int(scores.data.repeated.sum())
+        if number % every == 0 and len(examples) < pictures:
+            examples += _example(scores, dataset)
     result = about | {
         "btp": btp.__version__,
+        "torch": torch.__version__,
+        "encoder": asdict(encoder),
+        "recipe": asdict(detector.recipe),
         "test_dataset": dataset.name,
-        "encoder": store.model.config.name,
-        "recipe": detector.recipe.name,
-        **scored_before,
+        "test_problems": dataset.problems(),
+        "repeated": {category: count for category, count in repeated.items() if count},
+        **scored,
         "categories": categories,
         "mean": {k: mean for k, (mean, _) in mean_over_categories([*categories.values()]).items()},
     }
     run.write_result(dataset.name, result)
-    if pictures:
-        _draw_examples(scored, dataset, run.pictures_path(dataset.name), pictures, result)
+    if examples:
+        draw(examples, run.pictures_path(dataset.name), _caption(result))
     return result
 
 
@@ -99,77 +108,81 @@ def _check_same_features(run: Run, about: dict[str, Any], store: FeatureStore) -
             )
 
 
-def summarise(runs: Sequence[Run], dataset: str, folder: Path) -> tuple[str, list[Path]]:
-    """Write all results on a dataset as JSON lines and tables.
+def _may_share_scans(about: dict[str, Any], dataset: Dataset) -> bool:
+    """Whether a category of the train category's name may hold the scans that were trained on.
+
+    Two different benchmarks do not; of a user's folder nobody knows.
+    """
+    trained_on = about["dataset"]["name"]
+    return trained_on in (dataset.name, "folder") or isinstance(dataset, Folder)
+
+
+def summarise(results: Sequence[dict[str, Any]], folder: Path) -> tuple[str, list[Path]]:
+    """Write results on one dataset as JSON lines and tables.
 
     Args:
-        runs: scored.
-        dataset: name of the one they were scored on.
+        results: of `score_run`.
         folder: for results.jsonl, table.md and table.csv.
 
     Returns:
         The tables as Markdown, and the paths of everything written.
     """
-    results = [result for run in runs if (result := run.result(dataset))]
-    by_recipe: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
-        by_recipe[result["recipe"]].append(result)
-    texts: list[str] = []
-    sheets: list[str] = []
-    for recipe, group in sorted(by_recipe.items()):
-        rows = category_rows(group)
-        trained = "" if all(r["encoder_trained"] for r in group) else " (encoder: untrained)"
-        title = f"{group[0]['test_dataset']}, {group[0]['encoder']}{trained}, recipe {recipe}"
-        cats = sorted({r["train_cat"] for r in group})
-        texts.append(f"### {title}\n\nTrained on {', '.join(cats)}; {len(group)} runs.\n\n")
-        texts.append(markdown(rows, "unseen category, %"))
-        sheets.append(to_csv(rows) if not sheets else to_csv(rows).split("\n", 1)[1])
-    text = "".join(texts)
+        groups[json.dumps([result[key] for key in SETTINGS])].append(result)
+    tables = [(_title(group), group, category_rows(group)) for _, group in sorted(groups.items())]
+    text = "\n".join(
+        f"### {title}\n\nTrained on {', '.join(sorted({r['train_cat'] for r in group}))}; "
+        f"{len(group)} runs.\n\n{markdown(rows, 'unseen category, %')}"
+        for title, group, rows in tables
+    )
     files = {
         folder / "results.jsonl": "".join(json.dumps(result) + "\n" for result in results),
         folder / "table.md": text,
-        folder / "table.csv": "".join(sheets),
+        folder / "table.csv": to_csv([(title, rows) for title, _, rows in tables]),
     }
     for path, content in files.items():
         write_text(path, content)
-    drawn = [path for run in runs if (path := run.pictures_path(dataset)).is_file()]
-    return text, [*files, *drawn]
+    return text, list(files)
 
 
-def _draw_examples(
-    scored: Sequence[CategoryScores],
-    dataset: Dataset,
-    path: Path,
-    count: int,
-    result: dict[str, Any],
-) -> None:
-    """Shape, ground truth and scores of one defective scan from each of `count` categories.
+def _title(group: Sequence[dict[str, Any]]) -> str:
+    first = group[0]
+    untrained = "" if first["encoder_trained"] else " (encoder: untrained)"
+    points = "" if first["n_points"] == 2048 else f", {first['n_points']} points"
+    thresholds = f", {first['thresholds']} thresholds" if first["thresholds"] else ""
+    recipe = first["recipe"]["name"]
+    where = f"{first['test_dataset']}, {first['encoder']['name']}{untrained}"
+    return f"{where}, recipe {recipe}{points}{thresholds}"
 
-    The scan of the median object score among a category's defective ones is shown: neither the
+
+def _caption(result: dict[str, Any]) -> str:
+    return f"unseen categories; trained on {result['train_cat']}, {_title([result])}"
+
+
+def _example(scores: CategoryScores, dataset: Dataset) -> list[list[Panel]]:
+    """Shape, ground truth and scores of one defective scan; none if there is none.
+
+    The scan of the median object score among the category's defective ones is shown: neither the
     best nor the worst.
     """
-    rows = []
-    for scores in scored[:: max(1, len(scored) // count)][:count]:
-        data = scores.data
-        defective = np.flatnonzero(data.is_anomalous.numpy())
-        if not len(defective):
-            continue
-        by_score = defective[np.argsort(scores.object_scores[defective])]
-        chosen = int(by_score[len(by_score) // 2])
-        cloud = dataset.read(data.samples[chosen])
-        points = cloud.points - cloud.points.mean(0)
-        scale = np.linalg.norm(points, axis=1).max()
-        sampled = data.features.points[chosen].numpy()
-        values = scores.point_scores[chosen][nearest_rows(points / scale, sampled)]
-        spread = max(float(values.max()), 1e-6)
-        labels = np.zeros(len(points)) if cloud.labels is None else cloud.labels.astype(float)
-        rows.append(
-            [
-                Panel(f"{data.category}: {cloud.name}", points),
-                Panel("ground truth", points, labels),
-                Panel(f"score / {spread:.2f}", points, values / spread),
-            ]
-        )
-    if rows:
-        caption = f"trained on {result['train_cat']}, unseen categories, recipe {result['recipe']}"
-        draw(rows, path, caption)
+    data = scores.data
+    defective = np.flatnonzero(data.is_anomalous.numpy())
+    if not len(defective):
+        return []
+    by_score = defective[np.argsort(scores.object_scores[defective])]
+    chosen = int(by_score[len(by_score) // 2])
+    cloud = dataset.read(data.samples[chosen])
+    points = cloud.points - cloud.points.mean(0)
+    unit = points / np.linalg.norm(points, axis=1).max()
+    nearest = nearest_rows(unit, data.features.points[chosen].numpy())
+    values = scores.point_scores[chosen][nearest]
+    highest = max(float(values.max()), 1e-6)
+    labels = np.zeros(len(points)) if cloud.labels is None else cloud.labels.astype(float)
+    return [
+        [
+            Panel(f"{data.category}: {cloud.name}", points),
+            Panel("ground truth", points, labels),
+            Panel(f"score / {highest:.2f}", points, values / highest),
+        ]
+    ]

@@ -29,7 +29,7 @@ Row = tuple[str, dict[str, float], list[str]]
 
 
 def category_rows(results: Sequence[dict[str, Any]]) -> list[Row]:
-    """Mean of each test category over runs, then the mean over categories.
+    """Mean of each test category over train categories, then seeds; then the mean over categories.
 
     Args:
         results: of runs that differ in train category or seed only. A run says nothing of its own
@@ -39,15 +39,23 @@ def category_rows(results: Sequence[dict[str, Any]]) -> list[Row]:
         (category, metrics, remarks); the last row is "mean", its remarks name the categories that a
         metric's mean leaves out.
     """
-    by_category: dict[str, list[dict[str, float]]] = defaultdict(list)
+    by_category: dict[str, dict[int, list[dict[str, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for result in results:
         for category, values in result["categories"].items():
-            by_category[category].append(values)
+            by_category[category][result["seed"]].append(values)
+    repeated = {c: n for result in results for c, n in result.get("repeated", {}).items()}
     rows: list[Row] = []
     for category in sorted(by_category):
-        runs = by_category[category]
-        values = {name: float(np.mean([run[name] for run in runs])) for name in METRICS}
+        seeds = by_category[category].values()
+        values = {
+            name: float(np.mean([np.mean([run[name] for run in runs]) for runs in seeds]))
+            for name in METRICS
+        }
         remarks = ["one label only"] if math.isnan(values["object_auroc"]) else []
+        if category in repeated:
+            remarks.append(f"{repeated[category]} small scans sampled with repetition")
         rows.append((category, values, remarks))
     means = mean_over_categories([values for _, values, _ in rows])
     names = [category for category, _, _ in rows]
@@ -74,13 +82,15 @@ def markdown(rows: Sequence[Row], caption: str) -> str:
     return "\n".join([*lines, "", *notes]) + "\n"
 
 
-def to_csv(rows: Sequence[Row]) -> str:
-    """The same as CSV, as fractions with six digits."""
+def to_csv(tables: Sequence[tuple[str, Sequence[Row]]]) -> str:
+    """Tables by title as CSV, as fractions with six digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["category", *METRICS, "remarks"])
-    for name, values, remarks in rows:
-        writer.writerow([name, *(f"{values[m]:.6f}" for m in METRICS), "; ".join(remarks)])
+    writer.writerow(["table", "category", *METRICS, "remarks"])
+    for title, rows in tables:
+        for name, values, remarks in rows:
+            cells = (f"{values[metric]:.6f}" for metric in METRICS)
+            writer.writerow([title, name, *cells, "; ".join(remarks)])
     return text.getvalue()
 
 

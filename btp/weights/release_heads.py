@@ -28,18 +28,24 @@ HEAD_NAMES = {
 
 
 def convert_heads(
-    path: Path, model: PointLanguageModel, recipe: Recipe, out: Path | None = None
-) -> Path:
+    path: Path,
+    model: PointLanguageModel,
+    recipe: Recipe,
+    out: Path,
+    dataset: str,
+    train_cat: str,
+    seed: int,
+) -> None:
     """Write the trained heads of BTP's authors as a detector of ours.
 
     Args:
         path: their best.pth.
         model: ULIP-2 with its text tower, which encodes the recipe's fixed prompts.
         recipe: `release`; with it the detector's scores are theirs.
-        out: .safetensors; None for `path` with that suffix.
-
-    Returns:
-        The detector's file.
+        out: .safetensors to write.
+        dataset: on which they were trained, as the file does not tell.
+        train_cat: likewise; evaluation leaves it out.
+        seed: likewise.
 
     Raises:
         WeightsError: if `path` is not such a file.
@@ -58,16 +64,18 @@ def convert_heads(
     about: dict[str, Any] = {
         "converted_from": str(path),
         "converted_sha256": file_sha256(path),
+        "dataset": {"name": dataset},
+        "train_cat": train_cat,
+        "seed": seed,
         "n_points": N_POINTS,
+        "sampling_seed": 0,
         "encoder_fingerprint": model.fingerprint,
         "encoder_trained": model.trained,
     }
     for key in ("epoch", "loss"):
         if isinstance(content.get(key), int | float):
             about[key] = content[key]
-    out = path.with_suffix(".safetensors") if out is None else out
     save_detector(out, detector, model.config, about)
-    return out
 
 
 def head_state(content: Mapping[str, Any], source: str | Path) -> dict[str, Any]:

@@ -1,0 +1,199 @@
+"""A folder of scans in; scores, heat maps, defect regions and a decision for each out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+import btp
+from btp.calibration import Calibration, calibrate
+from btp.data.formats import POINT_SUFFIXES
+from btp.errors import ConfigError, DataError
+from btp.files import write_text
+from btp.findings import Made, Outputs, Result, digest_of
+from btp.inference import Inspector, ReadyScan
+
+UNCALIBRATED = 0.5
+"""Point threshold without a calibration: as near to the anomalous prompt as to the normal one."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Files to score.
+
+    Attributes:
+        root: folder that their names in the results are relative to.
+        paths: below it, sorted by name.
+    """
+
+    root: Path
+    paths: list[Path]
+
+    def name(self, path: Path) -> str:
+        """A scan's name in the results: its path below the root, with `/`."""
+        return path.relative_to(self.root).as_posix()
+
+
+def find_scans(source: str, out: Path | None = None) -> Scans:
+    """List the scans of a file, a folder with all below it, or a glob pattern (`**` goes deeper).
+
+    Args:
+        source: path or pattern. Only files with readable suffixes count, and no hidden ones.
+        out: folder of the results; what lies in it does not count.
+
+    Raises:
+        DataError: if there is none.
+        ConfigError: if the results would lie among the scans.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return Scans(path.parent, [path])
+    if path.is_dir():
+        root, found = path, [*path.rglob("*")]
+    else:
+        root = next(parent for parent in path.parents if parent.is_dir())
+        found = [*root.glob(str(path.relative_to(root)))]
+    if out is not None and out.resolve() == root.resolve():
+        raise ConfigError(f"out={out} is the folder of the scans; choose another for the results")
+    scans = Scans(root, [])
+    for file in sorted(found, key=scans.name):
+        hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
+        ours = out is not None and out.resolve() in file.resolve().parents
+        if file.suffix.lower() in POINT_SUFFIXES and file.is_file() and not hidden and not ours:
+            scans.paths.append(file)
+    if not scans.paths:
+        raise DataError(
+            f"{source}: no scan found; expected a file, a folder or a pattern of files "
+            f"{', '.join(POINT_SUFFIXES)}"
+        )
+    return scans
+
+
+def inspect(
+    inspector: Inspector,
+    scans: Scans,
+    out: Path,
+    calibration: Calibration | None = None,
+    pictures: bool = True,
+    workers: int | None = None,
+) -> list[Result]:
+    """Score scans one by one, and write what is found.
+
+    For each scan `out` gets `<name>.scores.ply`, `<name>.png` and `<name>.regions.json`, and for
+    all of them scores.csv. A scan that an earlier run has finished with the same detector, file
+    and threshold is not scored again.
+
+    Args:
+        inspector: the detector.
+        scans: files; what is wrong with an unreadable one is in its result.
+        out: folder for the results.
+        calibration: of the detector; without one there is no verdict, and the point threshold is
+            0.5.
+        pictures: whether to draw them.
+        workers: reading threads, by default one a core, at most eight. So many scans and one more
+            are in memory at a time.
+
+    Returns:
+        One result a scan, in order.
+
+    Raises:
+        DataError: if the results cannot be written. Nothing half-written is left.
+    """
+    threshold = UNCALIBRATED if calibration is None else calibration.point.value
+
+    def read(path: Path) -> tuple[Made, Result | ReadyScan]:
+        made = Made(digest_of(path), inspector.digest, btp.__version__, threshold, pictures)
+        return made, Outputs(out, scans.name(path)).read(made) or inspector.ready(path)
+
+    results = []
+    for path, reading in _ahead(read, scans.paths, workers):
+        outputs = Outputs(out, scans.name(path))
+        try:
+            made, found = reading.result()
+            scored = inspector.score([found])[0] if isinstance(found, ReadyScan) else found
+        except DataError as error:
+            results.append(Result(outputs.name, error=str(error)))
+            continue
+        result = scored if isinstance(scored, Result) else outputs.write(scored, made)
+        results.append(_decide(result, calibration))
+    write_text(out / "scores.csv", _as_csv(results))
+    return results
+
+
+def calibrate_on(
+    inspector: Inspector, scans: Scans, false_alarms: float, workers: int | None = None
+) -> Calibration:
+    """Score good scans, and set the thresholds by them.
+
+    Raises:
+        DataError: if one of them is unreadable.
+        ConfigError: if the rate of false alarms is out of range.
+    """
+    objects, maxima = [], []
+    for _, reading in _ahead(inspector.ready, scans.paths, workers):
+        scored = inspector.score([reading.result()])[0]
+        objects.append(scored.object_score)
+        maxima.append(float(scored.surface_scores.max()))
+    return calibrate(inspector.digest, objects, maxima, false_alarms)
+
+
+def exit_code(results: list[Result]) -> int:
+    """3 if any scan is DEFECT; else 2 if any could not be scored; else 0."""
+    if any(result.verdict == "DEFECT" for result in results):
+        return 3
+    return 2 if any(result.error for result in results) else 0
+
+
+def _ahead(
+    work: Callable[[Path], T], paths: list[Path], workers: int | None
+) -> Iterator[tuple[Path, Future[T]]]:
+    """Yield each path with its finished work, in order, while threads work on the next few."""
+    workers = workers or min(os.cpu_count() or 1, 8)
+    pending: deque[tuple[Path, Future[T]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    bar = tqdm(total=len(paths), desc="scoring", unit="scan", disable=None)
+    try:
+        for path in paths:
+            pending.append((path, pool.submit(work, path)))
+            if len(pending) > workers:
+                yield pending.popleft()
+                bar.update()
+        while pending:
+            yield pending.popleft()
+            bar.update()
+    finally:
+        bar.close()
+        pool.shutdown(cancel_futures=True)
+
+
+def _decide(result: Result, calibration: Calibration | None) -> Result:
+    if calibration is None or result.object_score is None:
+        return result
+    threshold = calibration.object.value
+    verdict = "DEFECT" if result.object_score > threshold else "OK"
+    return replace(result, threshold=threshold, verdict=verdict)
+
+
+def _as_csv(results: list[Result]) -> str:
+    text = io.StringIO()
+    sheet = csv.DictWriter(text, [field.name for field in fields(Result)], lineterminator="\n")
+    sheet.writeheader()
+    for result in results:
+        sheet.writerow(
+            {
+                name: f"{value:.6f}" if isinstance(value, float) else value
+                for name, value in asdict(result).items()
+            }
+        )
+    return text.getvalue()

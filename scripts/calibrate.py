@@ -1,0 +1,27 @@
+"""Set alarm thresholds by good scans: `python scripts/calibrate.py normal=DIR`."""
+
+from __future__ import annotations
+
+from _paths import take_paths_as_typed
+from _session import device_from, script
+from omegaconf import DictConfig
+
+from btp.calibration import write_calibration
+from btp.inference import calibration_path, load
+from btp.inspection import calibrate_on, find_scans
+
+
+@script("calibrate")
+def main(config: DictConfig) -> None:
+    scans = find_scans(str(config.normal))
+    detector = load(config.detector, device_from(config))
+    calibration = calibrate_on(detector, scans, config.false_alarms, config.workers)
+    path = calibration_path(config.detector, config.out)
+    write_calibration(path, calibration)
+    print(calibration.describe())
+    print(path)
+
+
+if __name__ == "__main__":
+    take_paths_as_typed("normal", "detector", "out")
+    main()

@@ -1,0 +1,192 @@
+"""One's own scans in any form: every point gets a score, in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from trained import train_tiny
+
+import btp
+from btp.data import reading
+from btp.data.formats import read_labelled_points, write_ply
+from btp.data.reading import SURFACE_POINTS, read_scan
+from btp.errors import DataError, WeightsError
+from btp.inference import Inspector, calibration_path, load
+
+CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 30)], float)
+QUADS = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inference")
+
+
+@pytest.fixture(scope="module")
+def detector(root: Path) -> Path:
+    return train_tiny(root)
+
+
+@pytest.fixture(scope="module")
+def inspector(detector: Path) -> Inspector:
+    return btp.load(detector)
+
+
+@pytest.fixture(scope="module")
+def dented(root: Path, inspector: Inspector) -> NDArray[np.float64]:
+    return read_labelled_points(root / "data" / "box" / "GT" / "box_sink1.txt")[0]
+
+
+def write_box(path: Path, faces: bool = True) -> Path:
+    lines = [f"v {x} {y} {z}" for x, y, z in CORNERS]
+    path.write_text("\n".join(lines + [f"f {quad}" for quad in QUADS if faces]))
+    return path
+
+
+def test_scores_are_in_the_order_of_the_points(
+    root: Path, inspector: Inspector, dented: NDArray[np.float64]
+) -> None:
+    labels = read_labelled_points(root / "data" / "box" / "GT" / "box_sink1.txt")[1]
+    prediction = inspector.predict(dented)
+    assert prediction.point_scores.shape == (400,)
+    rank = prediction.point_scores.argsort().argsort()
+    assert rank[labels].mean() > 300 > 220 > rank[~labels].mean()
+    good = inspector.predict(root / "data" / "box" / "test" / "box_positive0.pcd")
+    assert good.object_score < prediction.object_score
+
+
+def test_a_list_is_scored_like_its_parts(root: Path, inspector: Inspector) -> None:
+    files = sorted((root / "data" / "box" / "test").iterdir())
+    assert len(files) == 10  # more than a batch
+    for file, together in zip(files, inspector.predict([*files]), strict=True):
+        alone = inspector.predict(file)
+        assert together.name == str(file)
+        assert together.object_score == pytest.approx(alone.object_score, abs=1e-5)
+        np.testing.assert_allclose(together.point_scores, alone.point_scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [2.0**-60, 2.0**60])
+def test_units_do_not_matter(
+    inspector: Inspector, dented: NDArray[np.float64], unit: float
+) -> None:
+    plain, scaled = inspector.predict(dented), inspector.predict(dented * unit)
+    assert scaled.object_score == plain.object_score
+    np.testing.assert_array_equal(scaled.point_scores, plain.point_scores)
+
+
+def test_points_that_the_sensor_did_not_see_keep_their_place(
+    inspector: Inspector, dented: NDArray[np.float64]
+) -> None:
+    holes = np.arange(0, 500, 5)
+    organised = np.insert(dented, holes - np.arange(len(holes)), np.nan, axis=0)
+    organised[holes[::2], 0] = np.inf
+    scores = inspector.predict(organised).point_scores
+    assert np.flatnonzero(np.isnan(scores)).tolist() == holes.tolist()
+    np.testing.assert_array_equal(scores[~np.isnan(scores)], inspector.predict(dented).point_scores)
+
+
+def test_a_coarse_mesh_is_judged_by_its_surface(tmp_path: Path, inspector: Inspector) -> None:
+    path = write_box(tmp_path / "box.obj")
+    scan = read_scan(path)
+    np.testing.assert_array_equal(scan.points, CORNERS)
+    assert scan.sampled
+    assert len(scan.surface) == SURFACE_POINTS
+    on = np.isclose(scan.surface[:, :, None], np.array([[0, 0, 0], [1, 2, 30]]).T[None]).any((1, 2))
+    assert on.all()
+    ends = np.isclose(scan.surface[:, 2], 0) | np.isclose(scan.surface[:, 2], 30)
+    assert ends.mean() == pytest.approx(4 / 184, abs=0.005)  # uniform by area
+    scores = inspector.predict(path).point_scores
+    assert scores.shape == (8,)
+    assert np.isfinite(scores).all()
+
+
+def test_vertices_take_the_score_of_the_surface_beside_them(
+    tmp_path: Path, inspector: Inspector
+) -> None:
+    scored = inspector.score([inspector.ready(write_box(tmp_path / "box.obj"))])[0]
+    for corner, score in zip(CORNERS, scored.point_scores, strict=True):
+        # of 20,000 points, the nearest has the nearest sampled point in all but ties
+        near = np.argsort(((scored.scan.surface - corner) ** 2).sum(1))[:5]
+        assert score in scored.surface_scores[near]
+
+
+def test_a_dense_mesh_is_judged_by_its_vertices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "COARSE_FACES", 12)
+    scan = read_scan(write_box(tmp_path / "box.obj"))
+    assert not scan.sampled
+    np.testing.assert_array_equal(scan.surface, CORNERS)
+
+
+def test_faces_without_area_do_not_make_a_mesh(tmp_path: Path) -> None:
+    path = tmp_path / "flat.obj"
+    path.write_text("v 0 0 0\nv 1 1 1\nv 2 2 2\nf 1 2 3\nf 1 1 1\n")
+    assert not read_scan(path).sampled
+
+
+def test_a_mesh_without_faces_is_a_cloud(tmp_path: Path, inspector: Inspector) -> None:
+    with pytest.raises(DataError, match=r"box\.obj: 8 points; at least 32 are needed"):
+        inspector.predict(write_box(tmp_path / "box.obj", faces=False))
+
+
+def test_two_points(tmp_path: Path, inspector: Inspector) -> None:
+    write_ply(tmp_path / "two.ply", np.eye(3)[:2])
+    with pytest.raises(DataError, match=r"two\.ply: 2 points; at least 32 are needed"):
+        inspector.predict(tmp_path / "two.ply")
+
+
+def grid(n: int) -> NDArray[np.float64]:
+    x, y = np.meshgrid(np.arange(n), np.arange(n))
+    return np.stack([x.ravel(), y.ravel(), np.zeros(n * n)], 1).astype(float)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [grid(20), np.repeat(grid(8), 20, 0), grid(300)[:300], grid(6).astype(int)],
+    ids=["flat plane", "duplicates", "a line", "whole numbers"],
+)
+def test_odd_shapes_get_finite_scores(inspector: Inspector, points: NDArray) -> None:
+    prediction = inspector.predict(points)
+    assert prediction.repeated == (len(points) < 128)
+    assert prediction.point_scores.shape == (len(points),)
+    assert ((prediction.point_scores >= 0) & (prediction.point_scores <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.ones((100, 3)), "within 0 of their centre"),
+        ((grid(20) * 0.1 + 1e6).astype(np.float32), "near the rounding of its coordinates"),
+        (np.zeros((100, 2)), r"shape \[100, 2\]; expected numbers \[R, 3\]"),
+        (np.full((100, 3), np.nan), "0 points"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(inspector: Inspector, points: NDArray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        inspector.predict(points)
+
+
+def test_a_model_that_gives_no_number(
+    inspector: Inspector, dented: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = inspector.ready(dented)
+    assert ready.channels is not None
+    ready.channels[0, 0] = float("nan")
+    with pytest.raises(DataError, match="no finite score"):
+        inspector.score([ready])
+
+
+def test_a_detector_is_known_by_its_content(
+    tmp_path: Path, detector: Path, inspector: Inspector
+) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(detector.read_bytes())
+    assert load(copy).digest == inspector.digest != ""
+    assert calibration_path(copy) == tmp_path / "copy.calibration.json"
+    assert calibration_path(copy, "mine.json") == Path("mine.json")
+    with pytest.raises(WeightsError, match="neither a detector's file nor a name"):
+        load(tmp_path / "other.safetensors")
