@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from _session import command, device_from, plain, script
@@ -13,6 +14,7 @@ from btp.data.corpus.families import FAMILIES
 from btp.data.corpus.shards import load_corpus
 from btp.data.prepare import N_POINTS
 from btp.errors import ConfigError
+from btp.files import write_text
 from btp.pretraining import Pretraining, corpus_features, pretrain
 from btp.recipe import Recipe
 from btp.training import train
@@ -38,6 +40,15 @@ def main(config: DictConfig) -> None:
     device = device_from(config)
     best = pretrain(encoder, settings, corpus, validation, out, device, config.resume)
     print({name: round(value, 4) for name, value in best.items()})
+    made = {
+        "settings": asdict(settings),
+        "best": best,
+        "held_out_families": held_out,
+        "clouds": len(corpus),
+        "heads": config.heads.clouds,
+        "command": command(),
+    }
+    write_text(out / "pretraining.json", json.dumps(made, indent=1) + "\n")
 
     recipe = build(Recipe, plain(config.recipe), "recipe")
     trained = replace(
