@@ -7,7 +7,7 @@ from btp.data import demo
 from btp.data.folder import Folder
 from btp.data.scans import SetSize
 from btp.data.shapes import CATEGORIES
-from btp.errors import ConfigError
+from btp.errors import ConfigError, DataError
 
 SMALL = SetSize(train=1, normal=1, defective=1)
 
@@ -64,3 +64,9 @@ def test_the_whole_set_has_528_scans() -> None:
     size = SetSize()
     assert len(CATEGORIES) * (size.train + size.normal + size.defective) == 528
     assert np.all(np.array([size.normal, size.defective]) == 20)
+
+
+def test_a_set_of_another_generator_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "demo" / "vase").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"version none; expected \d+\. Delete the folder"):
+        demo.ensure(tmp_path / "demo")

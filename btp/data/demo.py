@@ -15,7 +15,10 @@ from filelock import FileLock
 
 from btp.data.scans import SetSize, write_set
 from btp.data.shapes import CATEGORIES, individual
-from btp.errors import ConfigError
+from btp.errors import ConfigError, DataError
+from btp.files import write_text
+
+VERSION = "1"  # raise it when the same seed gives other bytes
 
 
 def generate(
@@ -53,10 +56,22 @@ def generate(
 
 
 def ensure(root: Path, seed: int = 0) -> Path:
-    """Return the demo set in `root`, first writing it if it is not there; safe in parallel."""
+    """Return the demo set in `root`, writing it first if it is not there. Safe for many processes.
+
+    Raises:
+        DataError: the set there was made by another version of the generator.
+    """
     root = Path(root)
     root.parent.mkdir(parents=True, exist_ok=True)
+    stamp = root / "VERSION"
     with FileLock(root.with_name(f".{root.name}.lock")):
         if not root.is_dir() or not any(root.iterdir()):
             generate(root, seed)
+            write_text(stamp, f"{VERSION}\n")
+    found = stamp.read_text().strip() if stamp.is_file() else "none"
+    if found != VERSION:
+        raise DataError(
+            f"{root}: a demo set of generator version {found}; expected {VERSION}. Delete the "
+            "folder, and it is made again"
+        )
     return root

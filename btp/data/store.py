@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ BATCH = 8
 WORKERS = min(8, os.cpu_count() or 1)
 
 Part = dict[str, Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -142,10 +144,11 @@ class FeatureStore:
         # One process fills a category, others wait and then find it done.
         with FileLock(self._lock_path(title)):
             sources = [_Source(dataset, sample, self) for sample in samples]
-            clouds = self._threaded(sources, f"prepare {title}", _Source.cloud_part)
-            surfaces = (
-                self._threaded(sources, f"surface {title}", _Source.surface_part) if surface else []
-            )
+            # both from one reading of the scan
+            parts = [_Source.cloud_part, _Source.surface_part] if surface else [_Source.cloud_part]
+            raw = self._threaded(sources, f"prepare {title}", lambda s: [part(s) for part in parts])
+            clouds = [made[0] for made in raw]
+            surfaces = [made[1] for made in raw] if surface else []
             encoded = self._encoded(sources, clouds, surfaces, title)
             targets: Sequence[Part] = []
             if fpfh_cloud is not None:
@@ -157,10 +160,10 @@ class FeatureStore:
         return self.root / f".{title.replace(' ', '-').replace('/', '-')}.lock"
 
     def _threaded(
-        self, sources: Sequence[_Source], title: str, part: Callable[[_Source], Part]
-    ) -> list[Part]:
-        def run(source: _Source) -> Part:
-            result = part(source)
+        self, sources: Sequence[_Source], title: str, make: Callable[[_Source], T]
+    ) -> list[T]:
+        def run(source: _Source) -> T:
+            result = make(source)
             source.release()
             return result
 
