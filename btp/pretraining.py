@@ -125,15 +125,15 @@ def pretrain(
         settings: how.
         corpus: to train on.
         held_out: clouds of other families.
-        out: folder for the weights, resume.pt and tensorboard/.
+        out: folder for the weights, pretraining.pt and tensorboard/.
         device: of both towers.
-        resume: go on from resume.pt if it is there.
+        resume: go on from pretraining.pt if it is there.
 
     Returns:
         Step and validation figures of the weights that were kept.
 
     Raises:
-        WeightsError: if resume.pt belongs to other settings.
+        WeightsError: if pretraining.pt belongs to other settings.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -143,7 +143,7 @@ def pretrain(
         model = PointLanguagePretrainer(encoder, settings.groups).to(device)
     optimizer = torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate)
     first, best = 0, {"step": 0.0, "score": -1.0}
-    state_path = out / "resume.pt"
+    state_path = out / "pretraining.pt"
     if resume and state_path.is_file():
         first, best = _restore(state_path, model, optimizer, (encoder, settings))
     tokens = [tokenize(wordings, encoder.text.context_length) for wordings in corpus.captions]

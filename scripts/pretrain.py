@@ -24,6 +24,7 @@ from btp.weights.models import EncoderConfig, PointLanguageModel
 @script("pretrain")
 def main(config: DictConfig) -> None:
     encoder = build(EncoderConfig, plain(config.encoder), "encoder")
+    encoder = replace(encoder, point_weights=None, text_weights=None)
     settings = build(Pretraining, plain(config.training), "training")
     held_out = sorted(config.held_out_families)
     unknown = set(held_out) - set(FAMILIES)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
+from btp.data import demo
 from btp.data.dataset import Dataset
+from btp.data.folder import Folder
+from btp.data.scans import SetSize
 from btp.data.store import FeatureStore
 from btp.evaluation import evaluate, mean_over_categories
 from btp.files import write_text
 from btp.inference import load
-from btp.weights.models import load_detector
+from btp.weights.models import PointLanguageModel, load_detector
+from btp.weights.records import file_sha256
 
+FILES = ("points", "text", "detector")
+CHECK_CATEGORIES = ("gear", "hook", "vase")
+CHECK_SEED = 20261122
 SHOWN = ("point_auroc", "object_auroc", "raw_aupro", "raw_point_auroc")
 
 
@@ -31,6 +39,22 @@ def embedded_figures(path: Path, dataset: Dataset, store: FeatureStore) -> dict[
     return {name: mean for name, (mean, _) in mean_over_categories(rows).items()}
 
 
+def quick_check(folder: Path) -> dict[str, float | str]:
+    """Figures on a small fixed set, made on the spot, and hashes of the files: for the tests.
+
+    Args:
+        folder: of the embedded model.
+    """
+    _, encoder, about = load_detector(folder / "detector.safetensors")
+    with TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        demo.generate(root / "demo", CHECK_SEED, CHECK_CATEGORIES, SetSize(0, 6, 6), workers=1)
+        store = FeatureStore(root / "store", PointLanguageModel(encoder), about["n_points"])
+        figures = embedded_figures(folder / "detector.safetensors", Folder(root / "demo"), store)
+    files = {name: file_sha256(folder / f"{name}.safetensors") for name in FILES}
+    return {name: figures[name] for name in SHOWN} | files
+
+
 def recognition(dataset: Dataset, store: FeatureStore) -> float:
     """Share of test scans whose nearest text among "a <category>" is their own (Eq. 1)."""
     text = store.model.encode_text([f"a {name}" for name in dataset.categories]).cpu()
@@ -42,7 +66,7 @@ def recognition(dataset: Dataset, store: FeatureStore) -> float:
 
 
 def write_card(folder: Path, figures: dict[str, dict[str, float]], named: float) -> str:
-    """Write README.md beside the embedded model's files.
+    """Write README.md and check.json beside the embedded model's files.
 
     Args:
         folder: with points, text and detector.safetensors, and pretraining.json.
@@ -54,10 +78,7 @@ def write_card(folder: Path, figures: dict[str, dict[str, float]], named: float)
     """
     made = json.loads((folder / "pretraining.json").read_text())
     inspector = load(folder / "detector.safetensors")
-    sizes = {
-        name: (folder / f"{name}.safetensors").stat().st_size / 1e6
-        for name in ("points", "text", "detector")
-    }
+    sizes = {name: (folder / f"{name}.safetensors").stat().st_size / 1e6 for name in FILES}
     columns = "".join(f" {name} |" for name in ("P-AUROC", "O-AUROC", "AU-PRO raw", "P-AUROC raw"))
     table = [f"| no annotated category at all, % |{columns}", "|---|--:|--:|--:|--:|"]
     for name, values in figures.items():
@@ -91,4 +112,5 @@ Zero-shot recognition of the demo set's 12 names ("a <name>", Eq. 1): {100 * nam
 - Licence: Apache-2.0, as the project.
 """
     write_text(folder / "README.md", text)
+    write_text(folder / "check.json", json.dumps(quick_check(folder), indent=1) + "\n")
     return lines
