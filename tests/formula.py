@@ -11,17 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GOLDEN = Path(__file__).parent / "golden"
+from btp.weights.release_heads import HEAD_NAMES
 
-# The release's names of the heads' parameters -> ours.
-HEAD_NAMES = {
-    "patch_geo_encoder.": "gfcm.",
-    "patch_feature_embedder.layer_weights": "mgfem.tap_weights",
-    "patch_feature_embedder.mapper_pointbert.": "mgfem.tap_projection.",
-    "patch_feature_embedder.mapper_fpfh.": "mgfem.geometry_projection.",
-    "patch_feature_embedder.mapper_global.": "mgfem.cls_projection.",
-    "patch_feature_embedder.fusion_proj.": "mgfem.fusion.",
-}
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def formula_tensor(key: str, shape: list[int]) -> Tensor:

@@ -46,6 +46,12 @@ def test_markdown_is_in_percent_and_names_what_the_mean_leaves_out() -> None:
     assert "mean: O-AUROC without cup" in text
 
 
+def test_the_recipe_s_p_pro_is_marked() -> None:
+    rows = category_rows(RESULTS)
+    assert "| AU-PRO (P-PRO) | coverage AUC |" in markdown(rows, "", "standard")
+    assert "| AU-PRO | coverage AUC (P-PRO) |" in markdown(rows, "", "coverage")
+
+
 def test_csv_has_the_same_numbers() -> None:
     rows = list(
         csv.DictReader(

@@ -133,7 +133,7 @@ def summarise(results: Sequence[dict[str, Any]], folder: Path) -> tuple[str, lis
     tables = [(_title(group), group, category_rows(group)) for _, group in sorted(groups.items())]
     text = "\n".join(
         f"### {title}\n\nTrained on {', '.join(sorted({r['train_cat'] for r in group}))}; "
-        f"{len(group)} runs.\n\n{markdown(rows, 'unseen category, %')}"
+        f"{len(group)} runs.\n\n{markdown(rows, 'unseen category, %', group[0]['recipe']['pro'])}"
         for title, group, rows in tables
     )
     files = {

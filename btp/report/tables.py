@@ -68,10 +68,18 @@ def category_rows(results: Sequence[dict[str, Any]]) -> list[Row]:
     return rows
 
 
-def markdown(rows: Sequence[Row], caption: str) -> str:
-    """A Markdown table in percent, remarks below it."""
+def markdown(rows: Sequence[Row], caption: str, pro: str = "standard") -> str:
+    """A Markdown table in percent, remarks below it.
+
+    Args:
+        rows: of `category_rows`.
+        caption: above the categories.
+        pro: the recipe's P-PRO (D4), "standard" or "coverage": that column says so.
+    """
+    chosen = "aupro" if pro == "standard" else "coverage_auc"
+    titles = TITLES | {chosen: f"{TITLES[chosen]} (P-PRO)"}
     lines = [
-        f"| {caption} | {' | '.join(TITLES.values())} |",
+        f"| {caption} | {' | '.join(titles.values())} |",
         f"|---|{'--:|' * len(TITLES)}",
     ]
     for name, values, _ in rows:

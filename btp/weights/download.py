@@ -170,7 +170,7 @@ def find_remote(repo: str, repo_type: str, names: tuple[str, ...]) -> RemoteFile
         if about.size is None or about.etag is None:
             raise WeightsError(
                 f"{url}: the server does not tell the file's size and mark; expected a mirror of "
-                "huggingface.co. Set HF_ENDPOINT to another one, or unset it"
+                "the Hugging Face hub. Set HF_ENDPOINT to another one, or unset it"
             )
         return RemoteFile(f"{repo}/{name}", url, about.size, about.etag)
     raise WeightsError(
