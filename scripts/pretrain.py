@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -47,6 +49,7 @@ def main(config: DictConfig) -> None:
         "held_out_families": held_out,
         "clouds": len(corpus),
         "heads": config.heads.clouds,
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {device}",
         "command": command(),
     }
     write_text(out / "pretraining.json", json.dumps(made, indent=1) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -86,10 +85,11 @@ def write_card(folder: Path, figures: dict[str, dict[str, float]], named: float)
         table.append(f"| {name} |{cells}")
     lines = "\n".join(table)
     settings, best = made["settings"], made["best"]
+    recipe = inspector.detector.recipe
     text = f"""# mini: the embedded point-language model
 
 A small point encoder, a small text tower, and heads trained with them, so that BTP runs for real on
-a bare machine: `btp.load("mini")`. **It is not ULIP-2**, and its figures tell nothing of that.
+a bare machine: `btp.load("mini")`. **It is not ULIP-2**, and its figures are not the paper's.
 
 {lines}
 
@@ -103,9 +103,9 @@ Zero-shot recognition of the demo set's 12 names ("a <name>", Eq. 1): {100 * nam
   {best["object_auroc"]:.3f}, caption retrieval among 32 clouds {best["retrieval"]:.3f}.
 - Objectives: point-text contrast, patch-phrase and object-phrase agreement
   (`btp/pretraining.py`).
-- Heads: recipe `{inspector.detector.recipe.name}` on {made["heads"]} corpus clouds, half of them
-  with defects.
-- Hardware: {platform.machine()}, two CPU cores, no GPU.
+- Heads: recipe `{recipe.name}` with gfcm_input={recipe.gfcm_input} and weight
+  {recipe.loss.geometry} of the geometric loss, {recipe.epochs} epochs on {made["heads"]} clouds.
+- Hardware: {made["hardware"]}.
 - Command: `{made["command"]}`.
 - Files, 16 bit but for the heads: {", ".join(f"{k} {v:.1f} MB" for k, v in sizes.items())}.
 - Fingerprint of the point encoder: {inspector.model.fingerprint}.
