@@ -20,6 +20,7 @@ from _session import (
 from omegaconf import DictConfig
 
 from btp.config import build
+from btp.errors import ConfigError
 from btp.recipe import Recipe
 from btp.runs import Run
 from btp.training import train
@@ -62,12 +63,20 @@ def main(config: DictConfig) -> None:
             "command": command(),
         },
         resume=config.resume,
-        bfloat16=config.bfloat16,
+        bfloat16=_bfloat16(config, model.device.type),
     )
     untrained = "" if model.trained else ", encoder: untrained"
     seconds = time.monotonic() - started
     print(f"{run.detector_path} ({len(data)} scans, {seconds:.0f} s{untrained})")
     print(f"next: python scripts/eval.py {same_data()}")
+
+
+def _bfloat16(config: DictConfig, device: str) -> bool:
+    if config.bfloat16 == "auto":
+        return device == "cuda"
+    if not isinstance(config.bfloat16, bool):
+        raise ConfigError(f"bfloat16 is {config.bfloat16!r}; expected auto, true or false")
+    return config.bfloat16
 
 
 def _name(recipe: str) -> str:
