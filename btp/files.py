@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -41,6 +42,18 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         ) from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """Changes with the content of a file: 32 hexadecimal digits.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

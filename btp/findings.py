@@ -5,7 +5,6 @@ The JSON is written last and says what it was made from, so that it also marks a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -179,18 +178,6 @@ def defect_regions(
     members = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
     found = [_region(inside[rows], values[rows]) for rows in members]
     return sorted(found, key=lambda region: (-region.max_score, -region.points))
-
-
-def digest_of(path: Path) -> str:
-    """Changes with the content of a file.
-
-    Raises:
-        DataError: if it cannot be read.
-    """
-    try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
 
 
 def _region(points: NDArray[np.float64], values: NDArray[np.floating]) -> Region:

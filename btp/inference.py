@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from btp.data.prepare import N_POINTS, prepare
 from btp.data.reading import RawScan, Scan, read_scan
 from btp.errors import DataError, WeightsError
+from btp.files import file_digest
 from btp.geometry import nearest_rows
 from btp.models.detector import Detector
 from btp.surface import surface_channels
@@ -127,7 +127,7 @@ class Inspector:
         prepared = prepare(Cloud(read.surface, name=read.name), self.n_points)
         channels = None
         if self._reads_channels:
-            # 16 bit, as the feature store keeps them: a scan scores alike here and there
+            # 16 bit, as the heads saw them while they were trained from the feature store
             described = surface_channels(prepared.dense, prepared.points)
             channels = torch.from_numpy(described).half().float()
         valid_rows: NDArray[np.integer] = prepared.nearest
@@ -188,8 +188,7 @@ def load(detector: str | Path = "mini", device: torch.device | str = "cpu") -> I
             f"{path}: was trained on encoder {encoder.name} {about['encoder_fingerprint']}, and "
             f"its weights are now {model.fingerprint}; train again, or restore them"
         )
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-    return Inspector(heads, model, about["n_points"], digest)
+    return Inspector(heads, model, about["n_points"], file_digest(path))
 
 
 def detector_path(detector: str | Path) -> Path:

@@ -18,8 +18,8 @@ import btp
 from btp.calibration import Calibration, calibrate
 from btp.data.formats import POINT_SUFFIXES
 from btp.errors import ConfigError, DataError
-from btp.files import write_text
-from btp.findings import Made, Outputs, Result, digest_of
+from btp.files import file_digest, write_text
+from btp.findings import Made, Outputs, Result
 from btp.inference import Inspector, ReadyScan
 
 UNCALIBRATED = 0.5
@@ -113,7 +113,7 @@ def inspect(
     threshold = UNCALIBRATED if calibration is None else calibration.point.value
 
     def read(path: Path) -> tuple[Made, Result | ReadyScan]:
-        made = Made(digest_of(path), inspector.digest, btp.__version__, threshold, pictures)
+        made = Made(file_digest(path), inspector.digest, btp.__version__, threshold, pictures)
         return made, Outputs(out, scans.name(path)).read(made) or inspector.ready(path)
 
     results = []

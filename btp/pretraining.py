@@ -203,6 +203,7 @@ def _losses(
     similarity = embedding.float() @ text[2:].float().T * model.points.logit_scale.exp()
     own = torch.arange(len(rows), device=device)
     contrast = 0.5 * (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own))
+    # focal means are small beside dice; 4 brings both to a size
     local = focal_loss(point_logits[covered][None], labels[covered][None]) * 4
     local = local + dice_loss(point_logits.sigmoid() * covered, labels & covered)
     whole = F.binary_cross_entropy_with_logits(object_logits.float(), labels.any(1).float())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from btp.data.folder import Folder
 from btp.data.store import FeatureStore
 from btp.errors import DataError, WeightsError
 from btp.evaluation import CategoryScores, evaluate, mean_over_categories
-from btp.files import write_text
+from btp.files import file_digest, write_text
 from btp.geometry import nearest_rows
 from btp.report.pictures import Panel, draw
 from btp.report.tables import category_rows, markdown, to_csv
@@ -59,8 +58,11 @@ def score_run(
         raise DataError(f"{run.detector_path}: no such file; expected a finished run's folder")
     detector, encoder, about = load_detector(run.detector_path)
     _check_same_features(run, about, store)
-    digest = hashlib.blake2b(run.detector_path.read_bytes(), digest_size=8).hexdigest()
-    scored = {"detector": digest, "scans": dataset.fingerprint(), "thresholds": thresholds}
+    scored = {
+        "detector": file_digest(run.detector_path),
+        "scans": dataset.fingerprint(),
+        "thresholds": thresholds,
+    }
     known = run.result(dataset.name)
     if known and not rescore and all(known[key] == value for key, value in scored.items()):
         return known

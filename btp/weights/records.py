@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from btp.errors import DataError, WeightsError
-from btp.files import write_atomically
+from btp.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def verify(path: str | Path, thoroughly: bool = False) -> Record | None:
 
 def _keep(path: Path, record: Record) -> None:
     content = json.dumps(asdict(record), indent=2).encode() + b"\n"
-    write_atomically(record_path(path), lambda file: file.write(content))
+    write_bytes(record_path(path), content)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from btp.errors import ConfigError, WeightsError
-from btp.files import write_atomically
+from btp.files import write_bytes
 from btp.models.point_encoder import PointBERT
 from btp.models.text_encoder import TextTower
 from btp.weights.download import LocalFile, RemoteFile, fetch_whole, fill, find_remote, partial_path
@@ -177,7 +177,7 @@ def _install(
         from safetensors.torch import save
 
         content = save(PointBERT.load(encoder.point, path).state_dict())
-        write_atomically(target, lambda file: file.write(content))
+        write_bytes(target, content)
     elif path.suffix == ".safetensors":
         stat = path.stat()
         partial = partial_path(target, f"{stat.st_size}{stat.st_mtime_ns}")

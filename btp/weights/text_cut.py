@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from btp.errors import WeightsError
-from btp.files import write_atomically
+from btp.files import write_bytes
 from btp.weights.download import Source
 from btp.weights.published import text_tower_state
 from btp.weights.state_dict import check_names_and_shapes, read_checkpoint
@@ -180,4 +180,4 @@ def cut_checkpoint(path: Path, expected: Mapping[str, Any], target: Path) -> Non
     if not all(bool(tensor.isfinite().all()) for tensor in half.values()):
         raise WeightsError(f"{path}: {_NOT_FINITE}")
     content = save(half)
-    write_atomically(target, lambda file: file.write(content))
+    write_bytes(target, content)

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 from torch import Tensor
 
-from btp.files import write_atomically
+from btp.files import write_bytes
 from btp.weights.state_dict import read_checkpoint, read_metadata
 
 
@@ -53,4 +53,4 @@ class TextStore:
         with FileLock(f"{self.path}.lock"):
             joined = self.read() | {t: e.detach().cpu().clone() for t, e in embeddings.items()}
             content = save(joined, metadata={"btp": json.dumps({"weights": self.weights})})
-            write_atomically(self.path, lambda file: file.write(content))
+            write_bytes(self.path, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -87,8 +88,6 @@ def load_corpus(
 
 
 def _digest(families: Sequence[str]) -> str:
-    import hashlib
-
     return hashlib.blake2b(" ".join(families).encode(), digest_size=4).hexdigest()
 
 
