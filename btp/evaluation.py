@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,11 +51,17 @@ class CategoryScores:
     def measure(self, thresholds: int | None = None) -> dict[str, float]:
         """All metrics of the category; nan where its scans have one label only.
 
+        Where all point scores are nan, as of a method that scores objects only, so are the metrics
+        of points.
+
         Args:
             thresholds: None for exact AU-PRO, or a number of linear thresholds (the release: 200).
         """
         data, values = self.data, list(self.point_scores)
         objects = metrics.object_metrics(data.is_anomalous.numpy(), self.object_scores)
+        if np.isnan(self.point_scores).all():
+            named = {f"object_{name}": value for name, value in objects.items()}
+            return dict.fromkeys(METRICS, math.nan) | named
         labels, regions = list(data.labels.numpy()), list(data.region_ids.numpy())
         points = metrics.point_metrics(labels, values)
         raw = metrics.point_metrics_from_counts(data.counts, values)
@@ -72,6 +79,8 @@ def score(
     detector: Callable[[Features], Scores], data: FeatureSet, device: torch.device | str = "cpu"
 ) -> CategoryScores:
     """Score every cloud of a set with a detector, or anything called like one."""
+    if isinstance(detector, Detector):
+        detector = detector.fold()
     objects, points = [], []
     with torch.inference_mode():
         for chunk in batches(len(data), BATCH):

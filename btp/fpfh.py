@@ -137,21 +137,48 @@ def dense_patch_fpfh(
 ) -> NDArray[np.float32]:
     """Patch targets from the raw cloud: described there, evaluated at the sampled points.
 
+    Args:
+        points: as in `dense_fpfh`.
+        sampled: likewise.
+        patch_index: int [G, K], rows of the sampled cloud, 0..N-1.
+        pool: as in `patch_fpfh`.
+        max_points: as in `dense_fpfh`.
+        seed: likewise.
+        engine: as in `fpfh`.
+
+    Returns:
+        float32 [G, 33].
+
+    Raises:
+        DataError: `points` is not a finite [R, 3], or all of them are equal.
+    """
+    descriptors = dense_fpfh(points, sampled, max_points=max_points, seed=seed, engine=engine)
+    return patch_fpfh(descriptors, patch_index, pool)
+
+
+def dense_fpfh(
+    points: NDArray[np.floating],
+    sampled: Rows,
+    *,
+    max_points: int = DENSE_POINTS,
+    seed: int = 0,
+    engine: Engine = "auto",
+) -> NDArray[np.float32]:
+    """Describe the sampled points by their neighbourhood in the raw cloud.
+
     FPFH depends on angles and on ratios of distances only, and the radii follow the spacing, so
     the unit of the cloud does not matter.
 
     Args:
         points: float [R, 3], the raw cloud, in any unit.
         sampled: int64 [N], the rows of `points` that were sampled.
-        patch_index: int [G, K], rows of the sampled cloud, 0..N-1.
-        pool: as in `patch_fpfh`.
         max_points: a larger cloud is thinned at random to about this many points, of which the
             sampled ones are always part.
         seed: of the thinning.
         engine: as in `fpfh`.
 
     Returns:
-        float32 [G, 33].
+        float32 [N, 33].
 
     Raises:
         DataError: `points` is not a finite [R, 3], or all of them are equal.
@@ -161,7 +188,7 @@ def dense_patch_fpfh(
         kept = np.union1d(drawn, sampled)
         points, sampled = points[kept], np.searchsorted(kept, sampled)
     unit = spacing(points)
-    descriptors = fpfh(
+    return fpfh(
         points,
         NORMAL_SPACINGS * unit,
         NORMAL_LIMIT,
@@ -170,7 +197,6 @@ def dense_patch_fpfh(
         rows=sampled,
         engine=engine,
     )
-    return patch_fpfh(descriptors, patch_index, pool)
 
 
 def _checked(points: NDArray[np.floating]) -> Floats:

@@ -6,6 +6,8 @@ differences (not from the expanded square, which loses the small ones in float32
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from btp.errors import DataError
+from btp.threads import shared_cores
+
+# Distances that are computed together.
+_CPU_DISTANCES, _CUDA_DISTANCES = 2**20, 2**26
 
 # PointNet++'s CUDA sampler, with which ULIP-2 was trained, never selects a point this near the
 # origin (it takes it for padding).
@@ -45,11 +51,17 @@ def farthest_point_sample(
             f"farthest point sampling was asked for {k} of {n} points; ask for 1 to {n}, or give "
             "a denser cloud"
         )
+    if points.is_cuda and points.dtype == torch.float32 and _has_triton():
+        from btp import fps_triton
+
+        if n <= fps_triton.LARGEST:
+            least = ORIGIN_SQUARED_NORM if skip_origin else -1.0
+            return fps_triton.sample(points, k, start, least)
     # One contiguous plane per coordinate, updated in place: about twice as fast on CPU.
     x, y, z = (points[..., axis].contiguous() for axis in range(3))
     nearest = torch.full_like(x, torch.inf)  # squared distance to the chosen set, [B, N]
     if skip_origin:
-        nearest[x * x + y * y + z * z <= ORIGIN_SQUARED_NORM] = -1.0
+        nearest.masked_fill_(x * x + y * y + z * z <= ORIGIN_SQUARED_NORM, -1.0)
     chosen = torch.empty(k, batch, dtype=torch.int64, device=points.device)
     row = torch.full((batch,), start, dtype=torch.int64, device=points.device)
     dx, dy, dz = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x)
@@ -63,6 +75,11 @@ def farthest_point_sample(
         torch.minimum(nearest, dx, out=nearest)
         row = nearest.argmax(1)
     return chosen.T.contiguous()
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -94,13 +111,24 @@ def knn(queries: Tensor, points: Tensor, k: int) -> Tensor:
             f"{k} nearest neighbours were asked for among {points.shape[1]} points; "
             "ask for fewer, or give a denser cloud"
         )
-    # One cloud at a time keeps the [M, N] distances in cache and the memory independent of B.
-    return torch.stack(
+    # Few distances at a time: on CPU they stay in the cache, on CUDA within half a gigabyte.
+    most = _CUDA_DISTANCES if points.is_cuda else _CPU_DISTANCES
+    n = points.shape[1]
+    clouds = max(1, most // (queries.shape[1] * n))
+    rows = max(1, most // n)
+    return torch.cat(
         [
-            squared_distances(q[None], p[None])[0].topk(k, largest=False).indices
-            for q, p in zip(queries, points, strict=True)
+            torch.cat([_nearest(some, p, k) for some in q.split(rows, dim=1)], dim=1)
+            for q, p in zip(queries.split(clouds), points.split(clouds), strict=True)
         ]
     )
+
+
+def _nearest(queries: Tensor, points: Tensor, k: int) -> Tensor:
+    distances = squared_distances(queries, points)
+    if k == 1:
+        return distances.argmin(-1, keepdim=True)
+    return distances.topk(k, largest=False).indices
 
 
 def gather(values: Tensor, index: Tensor) -> Tensor:
@@ -141,13 +169,30 @@ def nearest_patch(points: Tensor, patch_index: Tensor) -> Tensor:
     return knn(points, centres, 1)[..., 0]
 
 
+def patch_of_uncovered(points: Tensor, patch_index: Tensor) -> Tensor:
+    """`nearest_patch` of the points that are in no patch, -1 for those in one: int64 [B, N]."""
+    covered = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
+    covered.scatter_(1, patch_index.flatten(1), True)
+    # To find out which are uncovered would be to wait for the device, or to break the graph.
+    if points.is_cuda or torch.compiler.is_exporting():
+        return nearest_patch(points, patch_index).masked_fill(covered, -1)
+    result = torch.full(covered.shape, -1)
+    centres = gather(points, patch_index[..., 0])
+    for cloud, held in enumerate(covered):
+        rows = (~held).nonzero()[:, 0]
+        distances = squared_distances(points[cloud, rows][None], centres[cloud][None])
+        result[cloud, rows] = distances[0].argmin(1)
+    return result
+
+
 def nearest_rows(queries: NDArray, points: NDArray) -> NDArray[np.int64]:
     """Row of the nearest of `points` [N, 3] for each of `queries` [R, 3]: int64 [R]."""
     from scipy.spatial import cKDTree
 
     # compact_nodes and balanced_tree cost more to build than they save for a single pass
     tree = cKDTree(points, compact_nodes=False, balanced_tree=False)
-    return np.asarray(tree.query(queries, workers=-1)[1], dtype=np.int64)
+    with shared_cores() as workers:
+        return np.asarray(tree.query(queries, workers=workers)[1], dtype=np.int64)
 
 
 def batches(n: int, size: int) -> Iterator[slice]:

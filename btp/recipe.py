@@ -18,6 +18,7 @@ class Recipe:
 
     Attributes:
         name: of the recipe, for results.
+        variant: row of Table 4 that its modules and losses make, for results.
         prompts: D1. Context tokens are trained, or the prompts are fixed text.
         prompt_texts: normal and defective, tokenised after the context.
         context_tokens: D2. Learned tokens between [start] and the text; the end token moves behind
@@ -45,6 +46,7 @@ class Recipe:
     """
 
     name: str = "paper"
+    variant: str = "full"
     prompts: Literal["learned", "fixed"] = "learned"
     prompt_texts: tuple[str, str] = ("normal object.", "defective object.")
     context_tokens: int = 4

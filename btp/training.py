@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def train(
             f"{data.category}: {len(data)} scans do not fill one batch of {recipe.batch_size}; "
             "add scans or lower recipe.batch_size"
         )
+    data = _beside(data, model.device)
     optimizer = make_optimizer(trainee, recipe)
     settings = {k: v for k, v in (metadata or {}).items() if k != "command"}
     settings |= {"recipe": recipe, "seed": seed, "bfloat16": bfloat16, "scans": len(data)}
@@ -117,6 +119,12 @@ def train(
     save_detector(out / "detector.safetensors", detector, model.config, about, context)
     state.forget()
     return detector
+
+
+def _beside(data: FeatureSet, device: torch.device) -> FeatureSet:
+    """The set in the device's memory (100 clouds of ULIP-2: 0.2 GB), not copied in every step."""
+    features = data.features.map(lambda tensor: tensor.to(device))
+    return replace(data, features=features, labels=data.labels.to(device))
 
 
 def _epoch(
@@ -182,7 +190,8 @@ def make_optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.AdamW:
         {"params": plain, "base_lr": recipe.learning_rate, "weight_decay": 0.0},
         {"params": prompts, "base_lr": recipe.prompt_learning_rate, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.999))
+    # fused: one pass over the memory instead of a dozen
+    return torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.999), fused=True)
 
 
 class _State:

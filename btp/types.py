@@ -81,6 +81,8 @@ class Features:
         surface: float [B, N, F], dense local geometry of each point (`btp.surface`); None where
             nothing uses it.
         fpfh: float [B, G, 33], the geometric target of each patch (Eq. 7); None outside training.
+        point_fpfh: float [B, N, 33], FPFH of each point on the dense cloud; None where no baseline
+            compares it.
     """
 
     points: torch.Tensor
@@ -90,6 +92,7 @@ class Features:
     object_embedding: torch.Tensor
     surface: torch.Tensor | None = None
     fpfh: torch.Tensor | None = None
+    point_fpfh: torch.Tensor | None = None
 
     def map(self, f: Callable[[torch.Tensor], torch.Tensor]) -> Features:
         """Apply `f` to every tensor: move to a device, cast, or index the batch."""
@@ -131,12 +134,15 @@ class Prediction:
     Attributes:
         name: of the scan, "" for an array.
         point_scores: float32 [R], in 0..1, in the order of the scan's points; nan for rows that
-            are not finite.
+            are no measured points: not finite, or holes that the scanner marked by (0, 0, 0).
         object_score: in 0..1; higher means more likely defective.
         repeated: the scan had fewer points than are sampled, so it was sampled with repetition.
+        spacing: 95 % of the scan's points lie this near to one that the model saw, in the scan's
+            units. A defect that is not several times as wide can be missed.
     """
 
     name: str
     point_scores: NDArray[np.float32]
     object_score: float
     repeated: bool
+    spacing: float

@@ -11,23 +11,27 @@ import pytest
 # From the ground up; a line is a floor, a name a room: a file, or a folder that is one room.
 # `btp/__init__.py` imports lazily and stands outside.
 FLOORS = """
-errors types
-config files losses metrics normals torchvision_shim weights.published
+cpu errors threads types
+capture config files fps_triton losses metrics normals torchvision_shim weights.published
 geometry surface recipe runs fpfh_numpy data.formats data.solids data.patches weights.state_dict
 fpfh data.dataset data.shapes data.defects data.prepare models.text_encoder models.point_encoder
 models.gfcm models.mgfem models.prompts weights.records weights.text_store calibration data.reading
 models.detector data.real3d data.anomaly_shapenet data.folder data.scans weights.download
-weights.models weights.text_cut data.demo data.synthesize
+weights.models weights.text_cut data.demo data.synthesize data.coverage regions
 weights.sources weights.release_heads data.catalog data.store data.corpus
-inference training evaluation pretraining
-report
-findings
-inspection
+inference training evaluation pretraining data.shared
+baselines protocol benchmark
+report selection
+findings export campaign
+score_table
+inspection overview
 """
 
 HEAVY = {
     "fpsample",
+    "laspy",
     "matplotlib",
+    "onnxruntime",
     "open3d",
     "open_clip",
     "sklearn",

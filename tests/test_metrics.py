@@ -6,6 +6,7 @@ from them.
 
 import doctest
 import importlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from btp.metrics import (
     object_metrics,
     point_metrics,
     point_metrics_from_counts,
+    ranking,
     regions,
 )
 
@@ -366,3 +368,46 @@ def test_examples_in_docstrings(name):
     result = doctest.testmod(importlib.import_module(f"btp.metrics.{name}"))
     assert result.attempted > 0
     assert result.failed == 0
+
+
+# Memory and blocks
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_blocks_change_nothing(block, monkeypatch):
+    rng = np.random.default_rng(block)
+    ids, scores = random_regions(rng, [40, 3, 25, 60], 15)
+    labels = [i > 0 for i in ids]
+    nearest = [np.arange(len(i)) % 5 for i in ids]
+    counts = [count_points(n, i, 5) for n, i in zip(nearest, ids, strict=True)]
+    few = [s[:5] if len(s) >= 5 else np.resize(s, 5) for s in scores]
+
+    def figures():
+        return [
+            *point_metrics(labels, scores).values(),
+            *point_metrics_from_counts(counts, few).values(),
+            aupro_from_regions(ids, scores),
+            aupro_from_regions(ids, scores, thresholds=20),
+            aupro_from_counts(counts, few),
+            aupro_from_counts(counts, few, thresholds=20),
+        ]
+
+    whole = figures()
+    monkeypatch.setattr(ranking, "BLOCK", block)
+    assert figures() == pytest.approx(whole, abs=1e-12)
+
+
+def test_scores_are_never_all_copied(monkeypatch):
+    monkeypatch.setattr(ranking, "BLOCK", 1 << 16)
+    rng = np.random.default_rng(0)
+    scores = [rng.random(50_000, dtype=np.float32) for _ in range(40)]  # 8 MB
+    labels = [np.arange(50_000) < 500 for _ in scores]
+    points = [rng.random((50_000, 3), dtype=np.float32)] * len(scores)
+    aupro(points[:1], labels[:1], scores[:1])  # imports
+    whole = sum(each.nbytes for each in scores)
+    for compute in (lambda: aupro(points, labels, scores), lambda: point_metrics(labels, scores)):
+        tracemalloc.start()
+        compute()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 0.4 * whole  # sorted in one piece: more than once

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btp.errors import DataError
-from btp.geometry import nearest_rows
+from btp.threads import shared_cores
 from btp.types import Cloud, Prepared
 
 N_POINTS = 2048
 MIN_POINTS = 32  # one patch
 _TREE_HEIGHT = 7  # of fpsample's buckets: fastest from 10 k to 1 M points
+_CHUNK = 1 << 16  # raw points whose float64 copies are held at a time: they stay in the cache
 
 
 def normalise(points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray, float]:
@@ -29,8 +30,9 @@ def normalise(points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArra
         DataError: if all points are equal, or the extent is lost in the coordinates' precision.
     """
     centre = points.mean(0, dtype=np.float64)
-    local = points - centre
-    scale = float(np.sqrt(np.einsum("ij,ij->i", local, local).max()))
+    chunks = [slice(i, i + _CHUNK) for i in range(0, len(points), _CHUNK)]
+    local = (points[chunk] - centre for chunk in chunks)
+    scale = float(np.sqrt(max(np.einsum("ij,ij->i", each, each).max() for each in local)))
     precision = float(np.spacing(np.abs(points).max()))
     if scale == 0 or (scale < 100 * precision):
         raise DataError(
@@ -39,7 +41,10 @@ def normalise(points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArra
             f"{'nothing' if scale == 0 else 'near the rounding of its coordinates'}; expected an "
             "object with an extent. Save the scan near the origin or in float64, or remove it"
         )
-    return (local / scale).astype(np.float32), centre, scale
+    unit = np.empty(points.shape, np.float32)
+    for chunk in chunks:
+        unit[chunk] = (points[chunk] - centre) / scale
+    return unit, centre, scale
 
 
 def sample(
@@ -69,6 +74,34 @@ def sample(
     return np.concatenate([rows, rng.integers(n_raw, size=n_points - count)])
 
 
+def nearest_sampled(dense: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The sampled point nearest to each raw point.
+
+    Args:
+        dense: float32 [R, 3].
+        rows: int64 [N], rows of `dense` as `sample` chose them.
+
+    Returns:
+        int32 [R], places in `rows`.
+    """
+    from scipy.spatial import cKDTree
+
+    sampled = dense[rows]
+    tree = cKDTree(sampled)
+    # No raw point is farther from the sampled ones than the last of these was when it was chosen,
+    # for that one was the farthest. Knowing this saves the search a quarter of its steps.
+    reach = 1.01 * float(cKDTree(sampled[:-1]).query(sampled[-1])[0])
+    nearest = np.empty(len(dense), np.int32)
+    with shared_cores() as workers:
+        for start in range(0, len(dense), 4 * _CHUNK):
+            chunk = slice(start, start + 4 * _CHUNK)
+            found = tree.query(dense[chunk], distance_upper_bound=reach, workers=workers)[1]
+            if found.max() == len(sampled):  # rows chosen otherwise, or with repetition
+                found = tree.query(dense[chunk], workers=workers)[1]
+            nearest[chunk] = found
+    return nearest
+
+
 def prepare(cloud: Cloud, n_points: int = N_POINTS, seed: int = 0) -> Prepared:
     """Normalise and sample a cloud.
 
@@ -92,7 +125,7 @@ def prepare(cloud: Cloud, n_points: int = N_POINTS, seed: int = 0) -> Prepared:
     return Prepared(
         points=dense[rows],
         rows=rows,
-        nearest=nearest_rows(dense, dense[rows]).astype(np.int32),
+        nearest=nearest_sampled(dense, rows),
         dense=dense,
         labels=cloud.labels,
         centre=centre,

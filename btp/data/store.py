@@ -1,18 +1,16 @@
 """The feature store: whatever does not change during training is computed once, ever.
 
-Each cloud has up to four parts on disk: the sampled cloud, its surface channels, its encoder
-features and its FPFH targets. A part's file name is a hash of the scan's bytes and of everything
-that shapes the part, so a changed setting finds nothing stale, and no part is computed twice.
+Each cloud has up to five parts on disk: the sampled cloud, its surface channels, its encoder
+features, its patches' FPFH targets and its points' FPFH. A part's file name is a hash of the scan's
+bytes and of everything that shapes the part, so a changed setting finds nothing stale, and no part
+is computed twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,17 +26,22 @@ from btp.data.dataset import Dataset
 from btp.data.prepare import N_POINTS, prepare
 from btp.errors import ConfigError, DataError
 from btp.files import write_bytes
-from btp.fpfh import dense_patch_fpfh, fpfh, patch_fpfh
+from btp.fpfh import dense_fpfh, dense_patch_fpfh, fpfh, patch_fpfh
 from btp.geometry import batches
 from btp.metrics import PointCounts, count_points, regions
+from btp.recipe import Recipe
 from btp.surface import surface_channels
+from btp.threads import core_count, map_within
 from btp.types import Features, Prepared, Sample
 from btp.weights.models import PointLanguageModel
 
 FORMAT = "1"  # part of every key: raise it when any part's meaning changes
 BATCH = 8
 # Threads: NumPy, SciPy and Open3D release the interpreter lock where it matters.
-WORKERS = min(8, os.cpu_count() or 1)
+WORKERS = min(8, core_count())
+# Bytes of the files of scans in work together, or one scan where it is larger. At its peak a scan
+# takes 6 times its binary file, or twice its text file: so together they take 1.2 GB at most.
+BYTES_IN_WORK = 200_000_000
 
 Part = dict[str, Tensor]
 T = TypeVar("T")
@@ -73,6 +76,19 @@ class FeatureSet:
     def is_anomalous(self) -> Tensor:
         """Of each cloud by the dataset's listing: bool [M]."""
         return torch.tensor([sample.is_anomalous for sample in self.samples])
+
+    def rows(self, index: Sequence[int]) -> FeatureSet:
+        """The set of some of the clouds, in this order."""
+        chosen = torch.tensor(index, dtype=torch.int64)
+        return replace(
+            self,
+            samples=tuple(self.samples[i] for i in index),
+            features=self.features.map(lambda tensor: tensor[chosen]),
+            labels=self.labels[chosen],
+            counts=tuple(self.counts[i] for i in index),
+            region_ids=self.region_ids[chosen],
+            repeated=self.repeated[chosen],
+        )
 
     def batch(
         self, index: Tensor | slice, device: torch.device | str = "cpu"
@@ -121,6 +137,7 @@ class FeatureStore:
         split: str,
         surface: bool = False,
         fpfh_cloud: str | None = None,
+        point_fpfh: bool = False,
     ) -> FeatureSet:
         """Features of one category and split; what is missing is computed and kept.
 
@@ -130,6 +147,7 @@ class FeatureStore:
             split: "train" or "test".
             surface: with surface channels (always, if the encoder reads them).
             fpfh_cloud: with FPFH targets on the "sampled" or "dense" cloud (D8); None without.
+            point_fpfh: with FPFH of each sampled point, on the dense cloud.
 
         Raises:
             DataError: if the split is empty, or a scan cannot be used; named.
@@ -153,7 +171,20 @@ class FeatureStore:
             targets: Sequence[Part] = []
             if fpfh_cloud is not None:
                 targets = self._targets(sources, clouds, encoded, fpfh_cloud, title)
-        return _feature_set(category, samples, clouds, surfaces, encoded, targets)
+            described: Sequence[Part] = []
+            if point_fpfh:
+                described = self._threaded(sources, f"fpfh {title}", _Source.point_fpfh_part)
+        return _feature_set(category, samples, clouds, surfaces, encoded, targets, described)
+
+    def load_annotated(self, dataset: Dataset, category: str, recipe: Recipe) -> FeatureSet:
+        """Features of a train category, with all that a recipe trains on."""
+        return self.load(
+            dataset,
+            category,
+            recipe.train_split,
+            surface=recipe.gfcm_input == "surface",
+            fpfh_cloud=recipe.fpfh_cloud if recipe.use_geometry and recipe.loss.geometry else None,
+        )
 
     def _lock_path(self, title: str) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -167,8 +198,9 @@ class FeatureStore:
             source.release()
             return result
 
-        with ThreadPoolExecutor(WORKERS) as pool:
-            return list(tqdm(pool.map(run, sources), title, len(sources), leave=False))
+        sizes = [source.size for source in sources]
+        made = map_within(run, sources, sizes, BYTES_IN_WORK, WORKERS)
+        return list(tqdm(made, title, len(sources), leave=False))
 
     def _encoded(
         self,
@@ -224,10 +256,18 @@ class _Source:
 
     def __init__(self, dataset: Dataset, sample: Sample, store: FeatureStore) -> None:
         self.dataset, self.sample, self.store = dataset, sample, store
+        # By hand: up to Python 3.11 cached_property lets one thread at a time into all sources.
+        self._key: str | None = None
+        self._prepared: Prepared | None = None
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Hash of the bytes that are read, and of the sampling."""
+        if self._key is None:
+            self._key = self._make_key()
+        return self._key
+
+    def _make_key(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
         for path in (self.sample.path, self.sample.label_path):
             if path is not None and path.is_file():
@@ -236,19 +276,29 @@ class _Source:
         digest.update(f"{self.store.n_points} {self.store.seed}".encode())
         return digest.hexdigest()
 
-    @cached_property
+    @property
+    def size(self) -> int:
+        """Bytes of the file that the scan is read from; 0 if it is not there."""
+        path = self.sample.label_path or self.sample.path
+        return path.stat().st_size if path.is_file() else 0
+
+    @property
     def prepared(self) -> Prepared:
         """The scan, sampled from a seed of its own, so that order and company do not matter."""
-        seed = int(self.key[:8], 16)
-        return prepare(self.dataset.read(self.sample), self.store.n_points, seed)
+        if self._prepared is None:
+            cloud = self.dataset.read(self.sample)
+            self._prepared = prepare(cloud, self.store.n_points, seed=int(self.key[:8], 16))
+        return self._prepared
 
     def release(self) -> None:
         """Drop the raw cloud."""
-        self.__dict__.pop("prepared", None)
+        self._prepared = None
 
     def cloud_part(self) -> Part:
         """Sampled points, the maps between them and the raw cloud, and the labels of both."""
-        return _find(self.store.path("clouds", self.key), self._make_cloud)
+        part = _find(self.store.path("clouds", self.key), self._make_cloud)
+        del part["nearest"]  # as long as the raw cloud, and no one needs it once labels are counted
+        return part
 
     def _make_cloud(self) -> Part:
         prepared = self.prepared
@@ -292,6 +342,15 @@ class _Source:
         layout = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
         return _find(self.store.path(f"fpfh-{fpfh_cloud}", self.key, layout), make)
 
+    def point_fpfh_part(self) -> Part:
+        """FPFH of the sampled points, in 16 bit."""
+
+        def make() -> Part:
+            described = dense_fpfh(self.prepared.dense, self.prepared.rows)
+            return {"point_fpfh": torch.from_numpy(described).half()}
+
+        return _find(self.store.path("fpfh-points", self.key), make)
+
 
 def _find(path: Path, make: Callable[[], Part]) -> Part:
     part = _read(path)
@@ -333,6 +392,7 @@ def _feature_set(
     surfaces: Sequence[Part],
     encoded: Sequence[Part],
     targets: Sequence[Part],
+    described: Sequence[Part],
 ) -> FeatureSet:
     def stack(parts: Sequence[Part], name: str) -> Tensor:
         return torch.stack([part[name] for part in parts])
@@ -354,6 +414,7 @@ def _feature_set(
             object_embedding=stack(encoded, "object_embedding"),
             surface=stack(surfaces, "surface") if surfaces else None,
             fpfh=stack(targets, "fpfh") if targets else None,
+            point_fpfh=stack(described, "point_fpfh") if described else None,
         ),
         labels=region_ids > 0,
         counts=tuple(counts(part) for part in clouds),

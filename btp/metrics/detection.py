@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from btp.metrics.checks import by_cloud, check_labels, check_scores
 from btp.metrics.ground_truth import PointCounts
-from btp.metrics.ranking import Ranked, detection_metrics
+from btp.metrics.ranking import Counted, Ranked, detection_metrics
 
 
 def object_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
@@ -30,7 +30,7 @@ def object_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     """
     anomalous = check_labels(labels, "object labels")
     values = check_scores(scores, len(anomalous), "object scores")
-    return detection_metrics(Ranked(values[anomalous]), Ranked(values[~anomalous]))
+    return detection_metrics(Ranked(values[anomalous]), Counted(lambda: [(values, ~anomalous)]))
 
 
 def point_metrics(
@@ -52,13 +52,14 @@ def point_metrics(
     >>> point_metrics([[0, 0, 1], [0, 1]], [[0.1, 0.4, 0.9], [0.5, 0.5]])
     {'auroc': 0.9166666666666667, 'ap': 0.8333333333333333}
     """
-    anomalous, normal = [], []
+    anomalous, clouds = [], []
     for cloud_labels, cloud_scores, name in by_cloud(_as_clouds(labels), _as_clouds(scores)):
         is_anomalous = check_labels(cloud_labels, name)
         values = check_scores(cloud_scores, len(is_anomalous), name)
         anomalous.append(values[is_anomalous])
-        normal.append(values[~is_anomalous])
-    return _point_metrics(Ranked(np.concatenate(anomalous)), Ranked(np.concatenate(normal)))
+        clouds.append((values, is_anomalous))
+    normal = Counted(lambda: ((values, ~marks) for values, marks in clouds))
+    return _point_metrics(Ranked(np.concatenate(anomalous)), normal)
 
 
 def point_metrics_from_counts(
@@ -81,16 +82,14 @@ def point_metrics_from_counts(
     >>> point_metrics_from_counts([counts], [[0.2, 0.7]])["auroc"]  # (1/2 + 1 + 1) / 3
     0.8333333333333334
     """
-    values = np.concatenate(
-        [check_scores(s, len(c.normal), name) for c, s, name in by_cloud(counts, scores)]
-    )
+    values = [check_scores(s, len(c.normal), name) for c, s, name in by_cloud(counts, scores)]
     return _point_metrics(
-        Ranked(values, np.concatenate([c.anomalous for c in counts])),
-        Ranked(values, np.concatenate([c.normal for c in counts])),
+        Ranked(np.concatenate(values), np.concatenate([c.anomalous for c in counts])),
+        Counted(lambda: ((v, c.normal) for v, c in zip(values, counts, strict=True))),
     )
 
 
-def _point_metrics(anomalous: Ranked, normal: Ranked) -> dict[str, float]:
+def _point_metrics(anomalous: Ranked, normal: Counted) -> dict[str, float]:
     result = detection_metrics(anomalous, normal)
     return {name: result[name] for name in ("auroc", "ap")}
 

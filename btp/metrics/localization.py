@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from btp.errors import ConfigError
 from btp.metrics.checks import by_cloud, check_labels, check_region_ids, check_scores
 from btp.metrics.ground_truth import PointCounts, region_shares, regions
-from btp.metrics.ranking import Ranked, area, area_at_thresholds
+from btp.metrics.ranking import Counted, Ranked, area, area_at_thresholds
 
 COVERAGE_SHARES = 100  # the released coverage AUC reads its curve at this many places
 
@@ -47,7 +47,7 @@ def aupro(
     """
     clouds = by_cloud(points, labels, scores)
     # A generator, so that only one cloud's region ids are held at a time.
-    with_regions = ((regions(p, y, name), s, name) for p, y, s, name in clouds)
+    with_regions = ((regions(p, y, name), y, s, name) for p, y, s, name in clouds)
     return _aupro_of_clouds(with_regions, fpr_limit, thresholds)
 
 
@@ -77,7 +77,8 @@ def aupro_from_regions(
     >>> aupro_from_regions([[0, 1, 0, 2], [0, 0]], scores, fpr_limit=0.5)
     0.75
     """
-    return _aupro_of_clouds(by_cloud(region_ids, scores), fpr_limit, thresholds)
+    clouds = ((ids, ids, s, name) for ids, s, name in by_cloud(region_ids, scores))
+    return _aupro_of_clouds(clouds, fpr_limit, thresholds)
 
 
 def aupro_from_counts(
@@ -101,12 +102,10 @@ def aupro_from_counts(
         DataError: Numbers of clouds or lengths differ, or a score is not finite.
         ConfigError: `fpr_limit` or `thresholds` is out of range.
     """
-    values = np.concatenate(
-        [check_scores(s, len(c.normal), name) for c, s, name in by_cloud(counts, scores)]
-    )
+    values = [check_scores(s, len(c.normal), name) for c, s, name in by_cloud(counts, scores)]
     return _aupro(
-        Ranked(values, np.concatenate([c.overlap for c in counts])),
-        Ranked(values, np.concatenate([c.normal for c in counts])),
+        Ranked(np.concatenate(values), np.concatenate([c.overlap for c in counts])),
+        Counted(lambda: ((v, c.normal) for v, c in zip(values, counts, strict=True))),
         fpr_limit,
         thresholds,
     )
@@ -151,23 +150,21 @@ def coverage_auc(labels: Sequence[ArrayLike], scores: Sequence[ArrayLike]) -> fl
 def _aupro_of_clouds(
     clouds: Iterable[tuple[Any, ...]], fpr_limit: float, thresholds: int | None
 ) -> float:
-    """AU-PRO of clouds given as (region ids, scores, name)."""
-    anomalous, shares, normal = [], [], []
-    for region_ids, scores, name in clouds:
+    """AU-PRO of clouds given as (region ids, what is 0 where they are, scores, name)."""
+    anomalous, shares, marked = [], [], []
+    for region_ids, marks, scores, name in clouds:
         ids = check_region_ids(region_ids, name)
         values = check_scores(scores, len(ids), name)
         anomalous.append(values[ids > 0])
         shares.append(region_shares(ids))
-        normal.append(values[ids == 0])
-    return _aupro(
-        Ranked(np.concatenate(anomalous), np.concatenate(shares)),
-        Ranked(np.concatenate(normal)),
-        fpr_limit,
-        thresholds,
-    )
+        marked.append((values, np.asarray(marks)))  # the caller's own arrays
+    ranked = Ranked(np.concatenate(anomalous), np.concatenate(shares))
+    del anomalous, shares
+    normal = Counted(lambda: ((values, marks == 0) for values, marks in marked))
+    return _aupro(ranked, normal, fpr_limit, thresholds)
 
 
-def _aupro(anomalous: Ranked, normal: Ranked, fpr_limit: float, thresholds: int | None) -> float:
+def _aupro(anomalous: Ranked, normal: Counted, fpr_limit: float, thresholds: int | None) -> float:
     if not 0 < fpr_limit <= 1:
         raise ConfigError(f"fpr_limit is {fpr_limit}; expected a share in (0, 1], such as 0.3.")
     if thresholds is not None and thresholds < 2:

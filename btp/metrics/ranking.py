@@ -1,14 +1,23 @@
 """Areas under curves, exact at every threshold, from scores that are sorted once.
 
 A threshold's place on any of the curves follows from the weight of the positives and of the
-negatives that score above it. `Ranked.above` looks that up, so nothing here loops over thresholds,
-and scores that many points share can stand once, weighted by their number.
+negatives that score above it. The positives are few and are kept sorted. The negatives are millions
+of points, which nobody needs in one piece: they are sorted and counted block by block, at the
+positives' scores. So nothing here loops over thresholds or copies all scores, and scores that many
+points share can stand once, weighted by their number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
+
+BLOCK = 1 << 19  # scores sorted at a time: 4 MB, and few enough blocks to cost little
+
+Weighted = tuple[NDArray[np.floating], NDArray]
+"""The scores [R] of a cloud, the caller's own array; and bool [R], which count, or weights >= 0."""
 
 
 class Ranked:
@@ -35,54 +44,129 @@ class Ranked:
         order = np.argsort(values, kind="stable")
         self.values = values[order]
         self.weights = weights[order].astype(np.float64)
-        self._below = np.concatenate([[0.0], np.cumsum(self.weights)])
-        self.total = float(self._below[-1])
+        self.total = float(self.weights.sum())
 
     def above(self, thresholds: NDArray, inclusive: bool = False) -> NDArray[np.float64]:
         """Total weight of the scores > (inclusive: >=) each threshold."""
-        row = np.searchsorted(self.values, thresholds, "left" if inclusive else "right")
-        below = row.astype(np.float64) if self.weights is None else self._below[row]
-        return self.total - below
+        return self.total - self.up_to(thresholds, not inclusive)
+
+    def up_to(self, thresholds: NDArray, inclusive: bool) -> NDArray:
+        """Total weight of the scores < (inclusive: <=) each threshold; integers without weights."""
+        row = np.searchsorted(self.values, thresholds, "right" if inclusive else "left")
+        if self.weights is None:
+            return row
+        return np.concatenate([[0.0], np.cumsum(self.weights)])[row]
+
+    def mean(self, values: NDArray[np.float64]) -> float:
+        """Mean by weight of what each score has, [n]."""
+        if self.weights is None:
+            return float(values.mean())
+        return float(values @ self.weights) / self.total
 
 
-def detection_metrics(positive: Ranked, negative: Ranked) -> dict[str, float]:
+class Counted:
+    """Scores that are only ever counted, in any order and number.
+
+    Args:
+        clouds: gives all scores, cloud by cloud, each time that it is called; so what marks those
+            that count need not be kept either.
+
+    Attributes:
+        total: the sum of the weights.
+    """
+
+    def __init__(self, clouds: Callable[[], Iterable[Weighted]]) -> None:
+        self._clouds = clouds
+        self.total = float(sum(weights.sum(dtype=np.float64) for _, weights in clouds()))
+
+    def above(self, thresholds: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Total weight of the scores > and of those >= each threshold, given in rising order."""
+        above, at_least = np.full((2, len(thresholds)), self.total)
+        for block in self._blocks():
+            above -= block.up_to(thresholds, inclusive=True)
+            at_least -= block.up_to(thresholds, inclusive=False)
+        return above, at_least
+
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest score; there must be one."""
+        ends = [(block.values[0], block.values[-1]) for block in self._blocks()]
+        lowest, highest = zip(*ends, strict=True)
+        return float(min(lowest)), float(max(highest))
+
+    def _blocks(self) -> Iterator[Ranked]:
+        """All scores, of about `BLOCK` at a time."""
+        values: list[NDArray] = []
+        weights: list[NDArray] = []
+        for scores, each in self._clouds():
+            for start in range(0, len(scores), BLOCK):
+                part = each[start : start + BLOCK]
+                counts = part > 0
+                values.append(scores[start : start + BLOCK][counts])
+                if part.dtype != bool:
+                    weights.append(part[counts])
+                if sum(map(len, values)) >= BLOCK:
+                    yield _joined(values, weights)
+        if any(map(len, values)):
+            yield _joined(values, weights)
+
+
+def _joined(values: list[NDArray], weights: list[NDArray]) -> Ranked:
+    """Sort what was gathered, and leave the lists empty."""
+    block = np.concatenate(values)
+    values.clear()
+    ranked = Ranked(block, np.concatenate(weights) if weights else None)
+    weights.clear()
+    return ranked
+
+
+def detection_metrics(positive: Ranked, negative: Counted) -> dict[str, float]:
     """AUROC, average precision and the largest F1; all nan without a positive or a negative."""
     if not positive.total or not negative.total:
         return dict.fromkeys(("auroc", "ap", "f1max"), float("nan"))
     # Precision and F1 are only needed at the positives' scores: any other threshold adds none.
+    above, at_least = negative.above(positive.values)
     hits = positive.above(positive.values, inclusive=True)
-    flagged = hits + negative.above(positive.values, inclusive=True)
+    flagged = hits + at_least
     return {
-        "auroc": area(positive, negative, 1.0),
-        "ap": float(np.average(hits / flagged, weights=positive.weights)),
+        "auroc": positive.mean(_ramps(above / negative.total, at_least / negative.total, 1.0)),
+        "ap": positive.mean(hits / flagged),
         "f1max": float((2 * hits / (positive.total + flagged)).max()),
     }
 
 
-def area(positive: Ranked, negative: Ranked, limit: float) -> float:
-    """Exact area under the share of positives over the share of negatives, from 0 to `limit`.
+def area(positive: Ranked, negative: Counted, limit: float) -> float:
+    """Exact area under the share of positives over the share of negatives, from 0 to `limit`."""
+    above, at_least = negative.above(positive.values)
+    above /= negative.total
+    at_least /= negative.total
+    return positive.mean(_ramps(above, at_least, limit))
 
-    Each positive adds a ramp of its own to the curve: it starts at the share of negatives above
-    its score and reaches the positive's whole weight once the negatives tied with it are in.
+
+def _ramps(start: NDArray, end: NDArray, limit: float) -> NDArray[np.float64]:
+    """What each positive adds to the area.
+
+    A ramp of its own: it starts at the share of negatives above its score and reaches the
+    positive's whole weight once the negatives tied with it are in.
     """
-    start = negative.above(positive.values) / negative.total
-    end = negative.above(positive.values, inclusive=True) / negative.total
-    climbed = np.clip(limit - start, 0, end - start)
-    ramp = np.divide(climbed**2, 2 * (end - start), where=end > start, out=np.zeros_like(start))
-    return float(np.average(ramp + np.maximum(limit - end, 0), weights=positive.weights))
+    width = end - start
+    ramp = np.clip(limit - start, 0, width)  # how far it climbs before the limit
+    ramp *= ramp
+    np.divide(ramp, 2 * width, where=width > 0, out=ramp)
+    ramp += np.maximum(limit - end, 0)
+    return ramp
 
 
-def area_at_thresholds(positive: Ranked, negative: Ranked, limit: float, count: int) -> float:
+def area_at_thresholds(positive: Ranked, negative: Counted, limit: float, count: int) -> float:
     """The same area as the authors' release approximates it.
 
     Of `count` thresholds, evenly spaced from the lowest score to the highest, those with equal
     share of negatives above them are one point of the curve, at the highest share of positives.
     The curve's end (1, 1), which no threshold reaches, is added.
     """
-    low = min(positive.values[0], negative.values[0])
-    high = max(positive.values[-1], negative.values[-1])
+    low, high = negative.limits()
+    low, high = min(low, positive.values[0]), max(high, positive.values[-1])
     cuts = np.linspace(low, high, count, dtype=np.float64)
-    x = np.append(1.0, negative.above(cuts) / negative.total)
+    x = np.append(1.0, negative.above(cuts)[0] / negative.total)
     y = np.append(1.0, positive.above(cuts) / positive.total)
     x, highest = np.unique(x, return_index=True)  # y never rises, so the first is the highest
     y = y[highest]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from btp.config import build
+from btp.cpu import use_full_width
 from btp.errors import ConfigError, WeightsError
 from btp.files import write_bytes
 from btp.models.detector import Detector
@@ -21,7 +22,7 @@ from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.recipe import Recipe
 from btp.surface import CHANNELS
 from btp.types import Features
-from btp.weights.records import Record, read_record, verify
+from btp.weights.records import Record, file_sha256, read_record, verify
 from btp.weights.state_dict import fingerprint, load_strictly, read_checkpoint, read_metadata
 from btp.weights.text_store import TextStore
 
@@ -64,6 +65,7 @@ class PointLanguageModel:
     def __init__(self, config: EncoderConfig, device: torch.device | str = "cpu") -> None:
         self.config = config
         self.device = torch.device(device)
+        use_full_width()  # all that computes at length has a model
 
     @property
     def trained(self) -> bool:
@@ -150,6 +152,20 @@ class PointLanguageModel:
         """Changes with any weight or size of the point encoder; keys stored features."""
         sizes = json.dumps(asdict(self.config.point), sort_keys=True)
         return fingerprint([*self.points.state_dict().items(), (sizes, torch.zeros(0))])
+
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """Changes with the file of the text tower's weights; "" where it is not there.
+
+        Scoring does without the file, so nothing is loaded for this.
+        """
+        if self.config.text_weights is None:
+            return f"untrained, seed {self.config.seed}"
+        path = located(self.config.text_weights)
+        record = _verify_if_there(path)
+        if record is not None:
+            return record.sha256[:16]
+        return file_sha256(path)[:16] if Path(path).is_file() else ""
 
 
 def located(path: str) -> str:

@@ -96,14 +96,21 @@ def _refuse_impostors(path: Path) -> bytes:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any] | None:
-    """The settings that `btp.weights` keeps in a .safetensors header; None if there are none."""
+    """The settings that `btp.weights` keeps in a .safetensors header; None if there are none.
+
+    Raises:
+        WeightsError: if the file is damaged.
+    """
     if Path(path).suffix != ".safetensors":
         return None
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="pt") as file:
-        about = (file.metadata() or {}).get("btp")
-    return None if about is None else dict(json.loads(about))
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = (file.metadata() or {}).get("btp")
+        return None if about is None else dict(json.loads(about))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: {_what_went_wrong(Path(path), error)}") from error
 
 
 def check_names_and_shapes(

@@ -1,0 +1,222 @@
+"""Training: the encoder and FPFH in every step, against features that are stored once."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from btp.benchmark import released_model
+from btp.benchmark.measure import Measured, as_installed, measure, measure_both
+from btp.benchmark.settings import Settings
+from btp.benchmark.table import Goal, Row, row
+from btp.benchmark.workload import Workload, make, repeated, target
+from btp.data.store import FeatureSet
+from btp.losses import joint_loss
+from btp.models.detector import Detector
+from btp.models.prompts import HybridPromptLearner
+from btp.models.text_encoder import TextConfig, TextEncoder
+from btp.training import train
+from btp.types import Features
+
+HALF_TOLERANCE = 2e-2  # of gradients, relative: the stored taps have 16 bits
+EXACT_TOLERANCE = 1e-4  # of gradients, relative: the same features, in another order of sums
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """A training run of each encoder, its heads alone, and a step of prompt learning."""
+    for encoder in settings.encoders:
+        work = make(settings, encoder, 2 * settings.recipe.batch_size)
+        paper = encoder is settings.encoders[0]
+        yield from _run(settings, work, encoder.name, paper)
+    yield _prompts(settings)
+
+
+def _run(settings: Settings, work: Workload, name: str, paper: bool) -> Iterator[Row]:
+    device, on_cuda = settings.device, settings.device.startswith("cuda")
+    steps, clouds = settings.run_steps, settings.run_clouds
+    ours, setup = _our_step(settings, work)
+    plain = measure(_plain_step(work, encoded=False), settings.plain_steps, device)
+    once = measure(lambda: _encode_once(work), settings.repeats, device).seconds / len(work.data)
+    ratio = (50.0 if on_cuda else 8.0) if paper else None
+    yield row(
+        "train",
+        f"{name}, one category, {settings.run_epochs} epochs × {clouds} clouds",
+        plain,
+        ours,
+        plain_times=steps,
+        our_times=steps,
+        our_extra=setup + clouds * once,
+        device=device,
+        goal=None if ratio is None else Goal(ratio=ratio),
+        difference=_difference(work, encoded=False),
+        tolerance=HALF_TOLERANCE,
+        note=(
+            f"plain: {plain.runs} steps of {plain.seconds:.3g} s measured, × {steps:,}; ours: "
+            f"{settings.our_steps} steps of {ours.seconds:.3g} s measured, × {steps:,}, + {clouds} "
+            f"clouds encoded once, {once:.3g} s each, + {setup:.2g} s before the first step"
+        ),
+    )
+    heads = measure(_plain_step(work, encoded=True), settings.plain_steps, device)
+    yield row(
+        "train",
+        f"{name}, a step of the heads alone",
+        heads,
+        ours,
+        device=device,
+        difference=_difference(work, encoded=True),
+        tolerance=EXACT_TOLERANCE,
+    )
+    if paper:
+        yield _whole_run(settings, work, name)
+
+
+def _our_step(settings: Settings, work: Workload) -> tuple[Measured[None], float]:
+    """A step of `train`, and what it takes besides its steps, in seconds."""
+    size, device = settings.recipe.batch_size, settings.device
+    one, more = (repeated(work.data, size * n) for n in (1, 1 + settings.our_steps))
+    _train(settings, work, one, 1)
+    short = measure(lambda: _train(settings, work, one, 1), settings.repeats, device)
+    long = measure(lambda: _train(settings, work, more, 1), settings.repeats, device)
+    step = (long.seconds - short.seconds) / settings.our_steps
+    cpu = (long.cpu_seconds - short.cpu_seconds) / settings.our_steps
+    if min(step, cpu) <= 0:  # so tiny a model that the noise is larger: count all as steps
+        step, cpu = (t / (1 + settings.our_steps) for t in (long.seconds, long.cpu_seconds))
+    return replace(long, seconds=step, cpu_seconds=cpu), max(0.0, short.seconds - step)
+
+
+def _train(settings: Settings, work: Workload, data: FeatureSet, epochs: int) -> None:
+    recipe = replace(settings.recipe, epochs=epochs)
+    bfloat16 = settings.device.startswith("cuda")
+    with tempfile.TemporaryDirectory() as folder:
+        train(data, work.model, recipe, 111, Path(folder), bfloat16=bfloat16, quiet=True)
+
+
+def _encode_once(work: Workload) -> None:
+    """What the store does with a cloud, besides preparing and writing it."""
+    points = work.data.features.points
+    with torch.inference_mode():
+        surface = None if work.surface is None else work.surface.to(work.model.device)
+        features = work.model.encode(points.to(work.model.device), surface)
+    for cloud, index in zip(points, features.patch_index.cpu().numpy(), strict=True):
+        target(cloud, index)
+
+
+def _batch(work: Workload, encoded: bool) -> tuple[Features, Tensor]:
+    """The first batch's features, as they are stored or encoded anew."""
+    size = work.detector.recipe.batch_size
+    features, labels = work.data.batch(slice(0, size), work.model.device)
+    if encoded:
+        return features, labels
+    surface = features.surface if work.model.reads_surface else None
+    with torch.no_grad():
+        fresh = released_model.encode(work.model.points, features.points, surface)
+    targets = [
+        target(points, index.cpu().numpy())
+        for points, index in zip(features.points, fresh.patch_index, strict=True)
+    ]
+    return replace(fresh, fpfh=torch.stack(targets).to(work.model.device)), labels
+
+
+def _plain_step(work: Workload, encoded: bool) -> Callable[[], float]:
+    detector = copy.deepcopy(work.detector).train()
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=5e-4, betas=(0.9, 0.999))
+
+    def one_step() -> float:
+        with as_installed():
+            features, labels = _batch(work, encoded)
+            return released_model.step(detector, features, labels, optimizer)
+
+    one_step()
+    return one_step
+
+
+def _difference(work: Workload, encoded: bool) -> float:
+    """The larger of both relative differences: of the loss, and of its gradient as a whole."""
+    plain = copy.deepcopy(work.detector).train()
+    ours = copy.deepcopy(work.detector).train()
+    loss, gradient = _gradient(plain, released_model.score, *_batch(work, encoded))
+    other, others = _gradient(ours, _score, *_batch(work, encoded=True))
+    norm = float(gradient.norm())
+    return max(abs(loss - other) / abs(loss), float((gradient - others).norm()) / norm)
+
+
+def _score(detector: Detector, features: Features) -> object:
+    return detector(features)
+
+
+def _gradient(
+    detector: Detector, forward: Callable, features: Features, labels: Tensor
+) -> tuple[float, Tensor]:
+    recipe = detector.recipe
+    scores = forward(detector, features)
+    terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature)
+    terms["total"].backward()
+    gradients = [p.grad.flatten() for p in detector.parameters() if p.grad is not None]
+    return float(terms["total"].detach()), torch.cat(gradients).cpu()
+
+
+def _whole_run(settings: Settings, work: Workload, name: str) -> Row:
+    """All steps of one run; only where `settings.full` asks for it."""
+    goal = Goal(seconds=10, on_gpu=True)
+    what = f"{name}, one run of {settings.run_steps:,} steps from stored features"
+    if not settings.full:
+        return Row("train", what, goal=goal)
+    data = repeated(work.data, settings.run_clouds)
+    ours = measure(lambda: _train(settings, work, data, settings.run_epochs), 1, settings.device)
+    return row("train", what, None, ours, device=settings.device, goal=goal)
+
+
+def _prompts(settings: Settings) -> Row:
+    """Learned prompts: the text tower over its 77 places, against stopping at the end token."""
+    config = TextConfig(layers=settings.text_layers)
+    if settings.encoders[0].point.embed_dim != config.embed_dim:
+        config = settings.encoders[0].text  # not the paper's: a small one, in tests
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tower = TextEncoder(config).eval().requires_grad_(False).to(settings.device)
+        prompts = HybridPromptLearner(tower, ("normal object.", "defective object."))
+    prompts = prompts.to(settings.device)
+
+    def plain() -> tuple[Tensor, Tensor]:
+        with as_installed():
+            return _context_gradient(prompts, _all_places(tower, prompts))
+
+    def ours() -> tuple[Tensor, Tensor]:
+        return _context_gradient(prompts, prompts(tower))
+
+    ours()
+    both = measure_both(plain, ours, settings.repeats, settings.device)
+    pairs = zip(both[0].value, both[1].value, strict=True)
+    difference = max(float((a - b).norm() / a.norm()) for a, b in pairs)
+    return row(
+        "train",
+        f"learned prompts, text tower forward and backward, {config.layers} layers",
+        *both,
+        device=settings.device,
+        difference=difference,
+        tolerance=EXACT_TOLERANCE,
+        note="float32; the whole tower has 32 layers",
+    )
+
+
+def _all_places(tower: TextEncoder, prompts: HybridPromptLearner) -> Tensor:
+    length = tower.config.context_length
+    context = prompts.context.expand(2, -1, -1)
+    words = torch.cat([prompts.prefix, context, prompts.suffix], 1)[:, :length]
+    x = words + tower.tower.positional_embedding
+    return F.normalize(tower.tower(x, prompts.end), dim=-1)
+
+
+def _context_gradient(prompts: HybridPromptLearner, text: Tensor) -> tuple[Tensor, Tensor]:
+    """The embeddings and the context's gradient of their first entries."""
+    prompts.zero_grad()
+    (text[1] - text[0])[: len(text[0]) // 2].sum().backward()
+    assert prompts.context.grad is not None
+    return text.detach().cpu(), prompts.context.grad.cpu()

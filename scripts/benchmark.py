@@ -1,0 +1,54 @@
+"""Measure the plain way beside ours: `python scripts/benchmark.py only=metrics,prepare`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import torch
+from _session import device_from, plain, script
+from omegaconf import DictConfig
+
+from btp.benchmark.run import run
+from btp.benchmark.settings import Settings
+from btp.config import build
+from btp.errors import ConfigError
+from btp.weights.models import EncoderConfig
+
+
+@script("benchmark")
+def main(config: DictConfig) -> None:
+    device = str(device_from(config))
+    if config.full not in (True, False, "auto"):
+        raise ConfigError(f"full is {config.full!r}; expected auto, true or false")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    encoders = plain(config.encoders)
+    settings = build(
+        Settings,
+        {
+            **plain(config.sizes),
+            "only": [config.only] if isinstance(config.only, str) else list(config.only),
+            "device": device,
+            "full": device.startswith("cuda") if config.full == "auto" else config.full,
+            "encoders": [
+                build(EncoderConfig, encoder, f"encoders.{name}")
+                for name, encoder in encoders.items()
+            ],
+        },
+        "sizes",
+    )
+    rows = run(settings, Path(config.out))
+    differing = [row.what for row in rows if not row.equal]
+    if differing:
+        raise ConfigError(
+            f"plain and ours give different results for {'; '.join(differing)}; expected the same "
+            "within the tolerance in the table. No ratio is given: find the fault first"
+        )
+
+
+if __name__ == "__main__":
+    # Hydra takes bare commas for a sweep.
+    sys.argv = [re.sub(r"^only=([\w,]+)$", r"only=[\1]", argument) for argument in sys.argv]
+    main()

@@ -1,0 +1,171 @@
+"""The cheap forms that the detector computes with, against the plain ones that define it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from btp.models.detector import Detector
+from btp.models.gfcm import GFCM, patch_inputs
+from btp.models.mgfem import MGFEM
+from btp.models.point_encoder import PointBERTConfig, patchify
+from btp.recipe import Recipe
+from btp.types import Features
+
+SMALL = PointBERTConfig(
+    width=24, depth=4, heads=2, groups=16, group_size=8, embed_dim=20, taps=(1, 3)
+)
+KINDS = ("absolute", "centred", "surface")
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    """Rounding aside, the forms are equal: so in double they agree to 1e-9."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def small_features(n: int = 90) -> Features:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(3, n, 3, generator=generator)
+    points = points / points.norm(dim=-1, keepdim=True)
+    points[:, 1] = points[:, 0]  # a repeated point, as small scans have them
+    return Features(
+        points=points,
+        patch_index=patchify(points, SMALL),
+        taps=torch.randn(3, 2, 16, 24, generator=generator),
+        cls=torch.randn(3, 24, generator=generator),
+        object_embedding=torch.randn(3, 20, generator=generator),
+        surface=torch.randn(3, n, 5, generator=generator),
+    )
+
+
+def small_gfcm(channels: int) -> GFCM:
+    """With norm weights of either sign, and statistics of their own."""
+    gfcm = GFCM(channels)
+    for layers in (gfcm.mlp1, gfcm.mlp2, gfcm.mlp3):
+        norm = layers[1]
+        assert isinstance(norm, nn.BatchNorm1d)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        nn.init.uniform_(norm.running_var, 0.5, 2)  # type: ignore[arg-type]
+        nn.init.normal_(norm.running_mean)  # type: ignore[arg-type]
+    return gfcm
+
+
+def assert_near(found: Tensor, expected: Tensor, name: str, least: float = 0.0) -> None:
+    scale = max(float(expected.detach().abs().max()), least)
+    assert float((found - expected).detach().abs().max()) <= 1e-9 * scale, name
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gfcm_of_features_equals_that_of_patches(kind: str, mode: str) -> None:
+    torch.manual_seed(1)
+    features = small_features()
+    plain = getattr(small_gfcm(8 if kind == "surface" else 3), mode)()
+    fast = copy.deepcopy(plain)
+    expected = plain(patch_inputs(features, kind))
+    found = fast.describe(features, kind)
+    assert_near(found, expected, "descriptors")
+    upstream = torch.randn_like(expected)
+    expected.backward(upstream)
+    found.backward(upstream)
+    shift = {f"mlp{i}.0.bias" for i in (1, 2, 3)}  # a batch's norm takes it off again
+    for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
+        assert a.grad is not None and b.grad is not None, name
+        least = 1.0 if mode == "train" and name in shift else 0.0
+        assert_near(a.grad, b.grad, name, least)
+    for (name, a), b in zip(fast.named_buffers(), plain.buffers(), strict=True):
+        assert_near(a.float(), b.float(), name)  # what the norms remember of the batch
+
+
+@pytest.mark.parametrize(
+    ("projection", "use_taps", "use_geometry"),
+    [c for c in itertools.product(("linear", "mlp"), (True, False), (True, False)) if any(c[1:])],
+)
+def test_mgfem_logits_equal_its_embeddings_along_the_direction(
+    projection: str, use_taps: bool, use_geometry: bool
+) -> None:
+    torch.manual_seed(2)
+    plain = MGFEM(24, 20, 2, 33, projection, use_taps, use_geometry)
+    if use_taps:
+        nn.init.normal_(plain.tap_weights)
+    fast = copy.deepcopy(plain)
+    features = small_features()
+    results = []
+    for module in (plain, fast):
+        torch.manual_seed(3)
+        geometry = torch.randn(3, 16, 33, requires_grad=True) if use_geometry else None
+        direction = torch.randn(20, requires_grad=True)
+        given = features.taps, features.cls, geometry
+        logits = module(*given) @ direction if module is plain else module.logits(*given, direction)
+        (logits * torch.randn(3, 16)).sum().backward()
+        inputs = [x.grad for x in (geometry, direction) if x is not None]
+        results.append([logits, *inputs, *(p.grad for p in module.parameters())])
+    for expected, found in zip(*results, strict=True):
+        assert expected is not None and found is not None
+        assert_near(found, expected, f"{tuple(expected.shape)}")
+
+
+def small_detector(**switches: object) -> Detector:
+    torch.manual_seed(4)
+    model = Detector(SMALL, Recipe(**switches), surface_channels=5)  # type: ignore[arg-type]
+    if model.gfcm is not None:
+        model.gfcm = small_gfcm(model.gfcm.mlp1[0].in_features)
+        nn.init.zeros_(model.gfcm.mlp3[1].weight[3:5])  # a channel may die
+    model.text.copy_(nn.functional.normalize(torch.randn(2, 20), dim=-1))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"gfcm_input": "surface", "projection": "mlp", "object_score": "top20"},
+        {"gfcm_input": "centred", "uncovered": "nearest", "patch_temperature": 1.0},
+        {"use_geometry": False, "projection": "mlp"},
+        {"use_taps": False},
+    ],
+)
+def test_a_folded_detector_gives_the_same_scores(switches: dict[str, object]) -> None:
+    detector, features = small_detector(**switches), small_features()
+    expected, found = detector(features), detector.fold()(features)
+    for name, value in vars(expected).items():
+        if value is None:
+            assert getattr(found, name) is None
+        else:
+            assert_near(getattr(found, name), value, name)
+            assert not getattr(found, name).requires_grad
+
+
+def test_folding_changes_nothing_in_the_detector_and_keeps_apart_from_it() -> None:
+    detector, features = small_detector(), small_features()
+    before = copy.deepcopy(detector.state_dict())
+    folded = detector.fold()
+    expected = folded(features).patch_logits
+    assert all(torch.equal(before[k], v) for k, v in detector.state_dict().items())
+    with torch.no_grad():
+        for parameter in detector.parameters():
+            parameter.add_(1)
+    assert torch.equal(folded(features).patch_logits, expected)
+
+
+def test_uncovered_points_are_filled_alike_one_by_one_and_all_together() -> None:
+    from btp.geometry import nearest_patch, patch_of_uncovered
+
+    features = dataclasses.replace(small_features(200))
+    patch = patch_of_uncovered(features.points, features.patch_index)
+    near = nearest_patch(features.points, features.patch_index)
+    for cloud in range(3):
+        covered = set(features.patch_index[cloud].flatten().tolist())
+        assert 0 < len(covered) < 200
+        for row in range(200):
+            assert patch[cloud, row] == (-1 if row in covered else near[cloud, row])
