@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from btp.errors import DataError
 from btp.files import write_text
@@ -24,6 +27,34 @@ class Run:
     ) -> Run:
         """The run of these settings, whether or not it exists yet."""
         return cls(Path(outputs) / dataset / encoder / recipe / train_cat / f"seed{seed}")
+
+    @contextmanager
+    def claimed(self, wait: bool) -> Iterator[bool]:
+        """One process at a time works on a run; the claim ends with the process, however it ends.
+
+        Args:
+            wait: until no other process works on it; otherwise False is given at once.
+
+        Raises:
+            DataError: if the folder cannot be made.
+        """
+        path = self.folder / ".lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: cannot be made ({error.strerror}); choose another outputs=..."
+            ) from error
+        lock = FileLock(path, timeout=-1 if wait else 0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     @property
     def detector_path(self) -> Path:
@@ -49,9 +80,9 @@ class Run:
             return None
         try:
             return dict(json.loads(path.read_text()))  # Python's JSON writes and reads NaN
-        except ValueError as error:
+        except (ValueError, TypeError, OSError) as error:
             raise DataError(
-                f"{path}: not a result ({error}); remove it and run scripts/eval.py"
+                f"{path}: not a result ({error}); remove it, or score again with rescore=true"
             ) from error
 
     def write_result(self, dataset: str, result: dict[str, Any]) -> None:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
 import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from btp.config import build
 from btp.data.catalog import open_dataset
 from btp.data.dataset import Dataset
+from btp.data.prepare import N_POINTS
 from btp.data.store import FeatureStore
 from btp.errors import BTPError, ConfigError
+from btp.protocol import Plan
+from btp.recipe import Recipe
 from btp.weights.models import EncoderConfig, PointLanguageModel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,12 +48,23 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
                 key = error.full_key
                 _fail(f"{key} has no value; set it on the command line: {key}=...")
             except BTPError as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    print(f"error: {error}", file=sys.stderr)
+                    raise  # a job of a sweep: the launcher tells the others' fate
                 _fail(str(error))
 
         configs = str(ROOT / "configs")
+        if {"-m", "--multirun"} & set(sys.argv):
+            _let_jobs_import()
         return hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)
 
     return decorate
+
+
+def _let_jobs_import() -> None:
+    """A sweep's job may be another process, which finds this module by its environment."""
+    paths = [str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -67,8 +86,95 @@ def overrides() -> list[str]:
 
 def same_data() -> str:
     """Those settings of the command line that say which features are used."""
-    names = ("dataset", "encoder", "n_points", "sampling_seed", "store", "outputs", "device")
-    return shlex.join(o for o in overrides() if o.split("=")[0].split(".")[0] in names)
+    return shlex.join(typed("dataset", "encoder", "n_points", "sampling_seed", *_PLACES))
+
+
+_PLACES = ("store", "outputs", "device")
+
+
+def typed(*names: str) -> list[str]:
+    """The settings of the command line that begin with one of these names."""
+    return [o for o in overrides() if o.lstrip("+").split("=")[0].split(".")[0] in names]
+
+
+def recipe_of(variant: str | None = None) -> Recipe:
+    """The recipe of the command line, named after every setting that was changed.
+
+    Args:
+        variant: of configs/variant/; None for the one on the command line, or else "full".
+
+    Raises:
+        ConfigError: if a setting contradicts the variant.
+    """
+    choices = HydraConfig.get().runtime.choices
+    variant = variant or choices.get("variant", "full")
+    groups = [f"recipe={choices['recipe']}", f"variant={variant}"]
+    own = [o for o in typed("recipe") if o.lstrip("+").startswith("recipe.")]
+    composed = plain(compose("train", groups + own).recipe)
+    recipe = build(Recipe, composed, "recipe")
+    chosen, usual = _flat(composed), _flat(plain(compose("train", groups).recipe))
+    full = _flat(plain(compose("train", groups[:1]).recipe))
+    changed = {k: v for k, v in chosen.items() if v != usual[k]}
+    for key in sorted(changed.keys() & {k for k in usual if usual[k] != full[k]}):
+        raise ConfigError(
+            f"recipe.{key}={changed[key]} contradicts variant={variant}, which sets it to "
+            f"{usual[key]}; leave one of them out"
+        )
+    if "name" in changed:
+        return recipe
+    settings = [f"{k}={str(v).lower()}" for k, v in sorted(changed.items())]
+    return replace(recipe, name=re.sub(r"[^\w.,=+-]", "_", ",".join([recipe.name, *settings])))
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def plan_from(
+    config: DictConfig, dataset: Dataset, recipe: Recipe, train_cat: str = "", seed: int = 0
+) -> Plan:
+    """The run that the config describes."""
+    bfloat16 = config.bfloat16
+    if bfloat16 != "auto" and not isinstance(bfloat16, bool):
+        raise ConfigError(f"bfloat16 is {bfloat16!r}; expected auto, true or false")
+    return Plan(
+        dataset=dataset.name,
+        train_cat=train_cat,
+        seed=seed,
+        recipe=recipe,
+        n_points=whole(config, "n_points"),
+        sampling_seed=whole(config, "sampling_seed"),
+        bfloat16=None if bfloat16 == "auto" else bfloat16,
+    )
+
+
+def eval_command(seeds: int) -> str:
+    """The command line that measures the baselines of this one's tables."""
+    choices = HydraConfig.get().runtime.choices
+    settings = [f"{group}={choices[group]}" for group in ("dataset", "encoder", "recipe")]
+    settings += [o for o in typed("dataset", "encoder", "recipe") if o not in settings]
+    settings += [*typed("n_points", "sampling_seed", *_PLACES), "table=3", "run_missing=true"]
+    return shlex.join(["python", "scripts/eval.py", *settings, f"seeds={seeds}"])
+
+
+def train_command(plan: Plan) -> str:
+    """The one command line that trains a planned run, whoever planned it."""
+    choices = HydraConfig.get().runtime.choices
+    settings = [f"{group}={choices[group]}" for group in ("dataset", "encoder", "recipe")]
+    settings += [o for o in typed("dataset", "encoder", "recipe", "bfloat16") if o not in settings]
+    if plan.recipe.variant != "full":
+        settings.append(f"variant={plan.recipe.variant}")
+    if plan.n_points != N_POINTS:
+        settings.append(f"n_points={plan.n_points}")
+    if plan.sampling_seed:
+        settings.append(f"sampling_seed={plan.sampling_seed}")
+    settings += [*typed(*_PLACES), f"train_cat={plan.train_cat}", f"seed={plan.seed}"]
+    return shlex.join(["python", "scripts/train.py", *settings])
 
 
 def whole(config: DictConfig, key: str) -> int:

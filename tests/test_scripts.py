@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,36 +58,111 @@ def test_prepare_train_evaluate(repository: Path, workplace: Path) -> None:
     assert "egg: 5 test scans" in prepared.stdout
     trained = run(repository, "train.py", *settings, "train_cat=egg", "recipe.epochs=2")
     assert trained.returncode == 0, trained.stderr
-    recipe = "paper,n_points=128,epochs=2"  # what was changed is part of the name
-    detector = workplace / f"outputs/tiny set/mini/{recipe}/egg/seed111/detector.safetensors"
+    label = "paper,epochs=2,n_points=128"  # what was changed is part of the name
+    detector = workplace / f"outputs/tiny set/mini/{label}/egg/seed111/detector.safetensors"
     assert str(detector) in trained.stdout
     evaluated = run(repository, "eval.py", *settings, "pictures=1")
     assert evaluated.returncode == 0, evaluated.stderr
 
-    folder = workplace / "outputs" / "tiny set" / "mini"
+    folder = workplace / "outputs" / "tiny set" / "mini" / "report"
     result = json.loads((folder / "results.jsonl").read_text())
     assert sorted(result["categories"]) == sorted(set(CATEGORIES) - {"egg"})
     assert (result["train_cat"], result["seed"]) == ("egg", 111)
-    assert (result["recipe"]["name"], result["recipe"]["epochs"]) == (recipe, 2)
+    assert (result["recipe"]["name"], result["recipe"]["epochs"]) == ("paper,epochs=2", 2)
     assert result["command"].startswith("python scripts/train.py dataset=folder")
-    table = (folder / "table.md").read_text()
-    assert table.strip() in evaluated.stdout
+    assert result["text_fingerprint"] == "untrained, seed 0"
+    table = (folder / "tables.md").read_text()
+    assert "| box |" in evaluated.stdout
     assert "encoder: untrained" in table
-    assert "| box |" in table and "| egg |" not in table
+    assert "\n| box |" in table and "\n| egg |" not in table
     mean = sum(values["object_ap"] for values in result["categories"].values()) / 2
     assert result["mean"]["object_ap"] == pytest.approx(mean)
     assert f"{100 * mean:.1f}" in table
-    for path in evaluated.stdout.splitlines()[-4:]:
+    assert "Table 2: 2 of 3 runs missing" in evaluated.stdout
+    assert "recipe=paper recipe.epochs=2 table=all run_missing=true" in evaluated.stdout
+    for path in evaluated.stdout.splitlines()[-6:]:
         assert Path(path).is_file()
 
     again = run(repository, "eval.py", *settings)
     assert again.stdout == evaluated.stdout
 
+    # one run, as it was given
+    one = run(repository, "eval.py", *settings, f"run='{detector.parent}'")
+    assert one.returncode == 0, one.stderr
+    assert "| box |" in one.stdout and "Table 1" not in one.stdout
+
+
+def test_missing_runs_are_made_by_two_jobs_at_once_and_after_one_was_killed(
+    repository: Path, workplace: Path
+) -> None:
+    given = [*folders(workplace), *ENCODER, "recipe=plus", "recipe.epochs=2", "table=2", "seeds=2"]
+    given.append("pictures=0")
+    command = [sys.executable, str(repository / "scripts" / "eval.py"), *given, "run_missing=true"]
+    jobs = [
+        subprocess.Popen(command, text=True, cwd=repository, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    folder = workplace / "outputs/tiny set/mini/plus,epochs=2,n_points=128"
+    while not list(folder.rglob("detector.safetensors")) and jobs[0].poll() is None:
+        time.sleep(0.05)
+    jobs[0].kill()
+    jobs[0].communicate()
+    finished, _ = jobs[1].communicate()
+    assert jobs[1].returncode == 0
+    made = sorted(folder.rglob("detector.safetensors"))
+    assert len(made) == 6
+    assert "Table 2, P-AUROC, %, ours" in finished
+    assert "missing" not in finished.lower()
+    when = [path.stat().st_mtime_ns for path in made]
+
+    # nothing is left to do, and what was trained by hand would be the same run with the same bytes
+    again = run(repository, "eval.py", *given, "run_missing=true")
+    assert again.stdout.count("trained before") == 6, again.stderr
+    assert [path.stat().st_mtime_ns for path in made] == when
+    explained = run(repository, "eval.py", *given, "explain='table=2 row=egg col=box'")
+    assert explained.returncode == 0, explained.stderr
+    by_hand = next(x for x in explained.stdout.splitlines() if x.endswith("train_cat=egg seed=112"))
+    detector = folder / "egg/seed112/detector.safetensors"
+    content = detector.read_bytes()
+    detector.unlink()
+    _, script, *settings = shlex.split(by_hand)
+    repeated = run(repository, Path(script).name, *settings)
+    assert repeated.returncode == 0, repeated.stderr
+    assert detector.read_bytes() == content
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_sweep_trains_every_combination_and_leaves_no_litter(
+    repository: Path, workplace: Path, launcher: str
+) -> None:
+    plugin = {"joblib": "joblib", "submitit_local": "submitit"}[launcher]
+    pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
+    before = set(repository.iterdir())
+    seeds = {"joblib": ("121", "122"), "submitit_local": ("123", "124")}[launcher]
+    swept = run(
+        repository,
+        "train.py",
+        "-m",
+        *folders(workplace),
+        *ENCODER,
+        "train_cat=egg",
+        f"seed={','.join(seeds)}",
+        "variant=mgfem",
+        "recipe.epochs=1",
+        f"hydra/launcher={launcher}",
+    )
+    assert swept.returncode == 0, swept.stderr
+    folder = workplace / "outputs/tiny set/mini/paper,epochs=1,variant=mgfem,n_points=128/egg"
+    made = {path.parent.name for path in folder.rglob("detector.safetensors")}
+    assert {f"seed{seed}" for seed in seeds} <= made
+    assert set(repository.iterdir()) == before
+    assert (workplace / "outputs" / "sweeps").is_dir()
+
 
 @pytest.mark.parametrize(
     ("script", "settings", "message"),
     [
-        ("train.py", ["train_cat=eggs"], "unknown category 'eggs'.*Did you mean 'egg'"),
+        ("train.py", ["train_cat=eggs"], "train_cat is 'eggs'.*Did you mean egg"),
         ("train.py", [], "train_cat has no value"),
         ("train.py", ["train_cat=egg", "+recipe.epoch=3"], "did you mean epochs"),
         ("train.py", ["train_cat=egg", "device=tpu9"], "device is 'tpu9'"),
@@ -95,6 +172,14 @@ def test_prepare_train_evaluate(repository: Path, workplace: Path) -> None:
         ("eval.py", ["run=nowhere"], "nowhere.detector.safetensors: no such file"),
         ("train.py", ["train_cat=egg", "n_points=16"], "n_points is 16.*24 patches"),
         ("eval.py", ["encoder.name=none"], "no finished run to score"),
+        ("eval.py", ["table=6"], "table is '6'; expected one of 1, 2, 3, 4, 5, or all"),
+        ("eval.py", ["explain='row=egg'"], "expected explain='table=2 row=gemstone col=duck'"),
+        ("train.py", ["train_cat=egg", "variant=baseline"], "baseline is ULIP alone"),
+        (
+            "train.py",
+            ["train_cat=egg", "variant=mgfem", "recipe.use_geometry=true"],
+            "recipe.use_geometry=True contradicts variant=mgfem",
+        ),
     ],
 )
 def test_bad_settings_end_with_one_clear_line(
@@ -122,6 +207,13 @@ def test_an_absent_benchmark_says_where_to_get_it(
     assert ended.returncode == 2
     assert ended.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}/x: no such folder")
     assert "README" in ended.stderr
+
+
+def test_an_unknown_variant_stops_the_run(repository: Path) -> None:
+    ended = run(repository, "train.py", "train_cat=vase", "variant=mgfen")
+    assert ended.returncode != 0
+    assert "Could not find 'variant/mgfen'" in ended.stderr
+    assert "without_loss_geo" in ended.stderr
 
 
 def test_an_unknown_key_stops_the_run(repository: Path) -> None:

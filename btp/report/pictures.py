@@ -1,26 +1,31 @@
-"""Pictures of clouds: shaded points, scores in colour, ground truth beside them."""
+"""Pictures of clouds: shaded surfaces, scores in colour, ground truth beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.files import write_atomically
+from btp.report.cameras import around, camera, turned
+from btp.report.render import Pixels, Surface, render, see
+from btp.report.theme import COLOURS, DOTS, Theme, anomaly_colours, new_figure, theme
+from btp.surface import thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
 
-# One scale everywhere: grey, so that shading shows the shape, to ever darker red. Its lightness
-# falls steadily, so it reads without colour vision too.
-COLOURS = ("#d0d0d0", "#fdc776", "#f1701f", "#b5121b", "#5c0010")
-AZIMUTH, ELEVATION = np.deg2rad(35.0), np.deg2rad(25.0)
-_LIGHT = np.array([-0.4, 0.5, 0.77])  # from the viewer's upper left
+__all__ = ["COLOURS", "Panel", "camera", "draw", "draw_around", "facing", "paint", "turned"]
+
+BARE = 0.8  # grey of a shape without values
+PANEL = 2.3  # inches
+_LEAST_HEIGHT = 0.35  # of a panel, by its width
+_DRAWN = 30_000  # points of a cloud; more do not show at a panel's size
+_LOOKED_AT = 4_000, 100  # points and pixels that a camera is chosen with
 
 
 @dataclass(frozen=True)
@@ -32,16 +37,24 @@ class Panel:
         points: float [R, 3].
         values: float [R] in 0..1, or None for the bare shape.
         view: rotation [3, 3] as of `camera`; None for the row's.
+        note: below it.
     """
 
     title: str
     points: NDArray[np.floating]
     values: NDArray[np.floating] | None = None
     view: NDArray[np.float64] | None = None
+    note: str = ""
 
 
 def draw(
-    rows: Sequence[Sequence[Panel]], path: Path, caption: str = "", highest: float = 1.0
+    rows: Sequence[Sequence[Panel]],
+    path: Path,
+    caption: str = "",
+    highest: float = 1.0,
+    label: str = "anomaly score",
+    names: Sequence[str] = (),
+    dark: bool = False,
 ) -> None:
     """Draw rows of panels, each row with one camera, into a PNG.
 
@@ -50,28 +63,39 @@ def draw(
         path: of the PNG.
         caption: above everything.
         highest: what the colour bar writes at a value of 1.
+        label: of the colour bar: what the colours stand for.
+        names: of the rows, on their left; none by default.
+        dark: light on dark.
     """
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
 
-    columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(2.6 * columns + 0.9, 2.7 * len(rows) + 0.4), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for row, line in zip(rows, axes, strict=True):
-        for ax in line:
-            ax.set_axis_off()
-        camera = facing(row)
-        for panel, ax in zip(row, line, strict=False):
-            _draw_panel(ax, panel, camera if panel.view is None else panel.view)
-    figure.suptitle(caption, fontsize=10)
-    mapped = ScalarMappable(Normalize(0, highest), _colours())
-    bar = figure.colorbar(mapped, ax=axes, shrink=0.6, pad=0.02)
-    bar.set_label("anomaly score / label")
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=130))
+    columns, look = max(len(row) for row in rows), theme(dark)
+    images = [_cropped(_rendered(row, look)) for row in rows]
+    heights = [len(line[0]) / line[0].shape[1] for line in images]
+    size = PANEL * columns + 1.1, PANEL * sum(heights) + 0.4 * len(rows) + 0.4
+    with new_figure(path, *size, look) as figure:
+        axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+        for row, line, shown in zip(rows, axes, images, strict=True):
+            for ax in line:
+                _strip(ax)
+            for panel, ax, image in zip(row, line, shown, strict=False):
+                ax.imshow(image, interpolation="antialiased")
+                ax.set_title(panel.title, fontsize=8.5)
+                ax.set_xlabel(panel.note, fontsize=7.5)
+        for name, ax in zip(names, axes[:, 0], strict=False):
+            ax.set_ylabel(name, fontsize=8.5)
+        if caption:
+            figure.suptitle(caption, fontsize=10)
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(0, highest), anomaly_colours()),
+            ax=axes,
+            pad=0.02,
+            shrink=min(0.85, 3.2 / size[1]),
+            aspect=22,
+        )
+        bar.outline.set_visible(False)
+        bar.set_label(label)
 
 
 def draw_around(
@@ -91,90 +115,96 @@ def draw_around(
         highest: value of the darkest colour.
     """
     shown = values / highest
-    front = facing([Panel("", points, (shown >= np.quantile(shown, 0.99)).astype(float))])
-    around = {"facing the highest score": 0, "turned by 120°": 120, "turned by 240°": 240}
-    panels = [Panel(title, points, shown, turned(front, turn)) for title, turn in around.items()]
+    front = seeing(points, shown >= np.quantile(shown, 0.99))
+    turns = {"facing the highest score": 0, "turned by 120°": 120, "turned by 240°": 240}
+    panels = [Panel(title, points, shown, turned(front, turn)) for title, turn in turns.items()]
     draw([panels], path, caption, highest)
 
 
 def paint(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The pictures' colours of values in 0..1: red, green, blue [R, 3]; black where not finite."""
-    table = (_colours()(np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
+    table = (anomaly_colours()(np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
     known = np.isfinite(values)
     colours = table[np.where(known, 255 * np.clip(values, 0, 1), 0).astype(np.uint8)]
     colours[~known] = 0
     return colours
 
 
-def camera(azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> NDArray[np.float64]:
-    """Rotation [3, 3] whose rows point right, up and towards the viewer."""
-    towards = np.array(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.sin(elevation),
-        ]
-    )
-    right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
-    return np.stack([right, np.cross(towards, right), towards])
-
-
-def turned(view: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
-    """A camera [3, 3] moved around the vertical axis."""
-    sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
-    return view @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
-
-
 def facing(row: Sequence[Panel]) -> NDArray[np.float64]:
-    """The camera, of eight around, that sees most of what the row's first 0/1 panel marks."""
-    marked = next(
-        (p for p in row if p.values is not None and set(np.unique(p.values)) == {0, 1}), None
-    )
-    if marked is None or marked.values is None:
+    """The camera that sees most of what the row's first 0/1 panel marks."""
+    for panel in row:
+        if panel.values is not None and set(np.unique(panel.values)) == {0, 1}:
+            return seeing(panel.points, panel.values > 0)
+    return camera()
+
+
+def seeing(points: NDArray[np.floating], marked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The camera of `around` that shows most of what is marked; a fixed one where nothing is.
+
+    Args:
+        points: [R, 3].
+        marked: [R].
+    """
+    if not marked.any():
         return camera()
-    spot = marked.points[marked.values > 0].mean(0) - marked.points.mean(0)
-    views = [
-        camera(AZIMUTH + step * np.pi / 4, side * ELEVATION)
-        for step in range(8)
-        for side in (1, -1)
-    ]
-    return max(views, key=lambda view: float(view[2] @ spot))
-
-
-def _draw_panel(ax: Axes, panel: Panel, view: NDArray[np.float64]) -> None:
-    seen = (panel.points - panel.points.mean(0)) @ view.T
-    normals = _normals(panel.points) @ view.T
-    normals *= np.sign(normals[:, 2:] + 1e-9)  # towards the viewer
-    shade = 0.35 + 0.65 * np.clip(normals @ _LIGHT, 0, 1)
-    if panel.values is None:
-        colour = np.full((len(seen), 3), 0.8)
-    else:
-        colour = _colours()(np.clip(panel.values, 0, 1))[:, :3]
-    order = np.argsort(seen[:, 2])  # the nearest last, on top
-    size = 40_000 / len(seen)  # neighbours just overlap, so that the back does not shine through
-    ax.scatter(
-        seen[order, 0],
-        seen[order, 1],
-        c=(colour * shade[:, None])[order],
-        s=np.clip(size, 0.5, 14),
-        linewidths=0,
-        rasterized=True,
+    most, pixels = _LOOKED_AT
+    kept = np.union1d(  # a small defect must not be thinned away
+        thin(np.arange(len(points)), most), thin(np.flatnonzero(marked), most // 4)
     )
-    ax.set_aspect("equal")
-    ax.set_title(panel.title, fontsize=8)
+    surface = Surface.of(points[kept])
+    best, most_shown = camera(), -1.0
+    for view, liking in around():
+        owner = see(surface, view, pixels).owner
+        shown = liking * float(marked[kept][owner[owner >= 0]].sum())
+        if shown > most_shown:
+            best, most_shown = view, shown
+    return best
 
 
-def _colours() -> Colormap:
-    from matplotlib.colors import LinearSegmentedColormap
+def _rendered(row: Sequence[Panel], look: Theme) -> list[Pixels]:
+    """Each panel as an image [S, S, 4]."""
+    front = facing(row)
+    images = []
+    surfaces: dict[int, Surface] = {}  # of the points, whatever side they are seen from
+    # Panels mostly share points and camera, and what is in front is then looked up once.
+    for _, same in groupby(row, key=lambda panel: (id(panel.points), id(panel.view))):
+        panels = list(same)
+        points = panels[0].points
+        kept = thin(np.arange(len(points)), _DRAWN)
+        if id(points) not in surfaces:
+            surfaces[id(points)] = Surface.of(points[kept])
+        view = front if panels[0].view is None else panels[0].view
+        images += _rendered_alike(panels, kept, surfaces[id(points)], view, look)
+    return images
 
-    return LinearSegmentedColormap.from_list("anomaly", COLOURS)
+
+def _rendered_alike(
+    panels: Sequence[Panel],
+    kept: NDArray[np.int64],
+    surface: Surface,
+    view: NDArray[np.float64],
+    look: Theme,
+) -> list[Pixels]:
+    from matplotlib.colors import to_rgb
+
+    vivid = [None if p.values is None else np.clip(p.values[kept], 0, 1) for p in panels]
+    bare = np.full((len(kept), 3), BARE)
+    colours = [bare if v is None else anomaly_colours()(v)[:, :3] for v in vivid]
+    return render(surface, view, colours, int(PANEL * DOTS), to_rgb(look.page), vivid)
 
 
-def _normals(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    from scipy.spatial import cKDTree
+def _cropped(images: Sequence[Pixels]) -> list[Pixels]:
+    """Without the rows of pixels above and below that are empty in all of a row's images."""
+    size = len(images[0])
+    used = np.flatnonzero(np.max([image[..., 3] for image in images], axis=0).any(axis=1))
+    middle, half = (used[0] + used[-1] + 1) / 2, (used[-1] + 1 - used[0]) / 2
+    half = max(half + 2, _LEAST_HEIGHT * size / 2)
+    low, high = max(0, int(middle - half)), min(size, int(np.ceil(middle + half)))
+    return [image[low:high] for image in images]
 
-    from btp.normals import estimate_normals
 
-    tree = cKDTree(points)
-    spacing = float(np.median(tree.query(points[:: max(1, len(points) // 500)], k=2)[0][:, 1]))
-    return np.asarray(estimate_normals(tree, 6 * spacing, 24), dtype=np.float64)
+def _strip(ax: Axes) -> None:
+    """No frame and no ticks; labels stay."""
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)

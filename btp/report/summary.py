@@ -1,190 +1,214 @@
-"""From finished runs to results, tables and pictures on disk."""
+"""From results to a report: tables printed, and as files for people, papers and programs."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-
-import btp
-from btp.data.dataset import Dataset
-from btp.data.folder import Folder
-from btp.data.store import FeatureStore
-from btp.errors import DataError, WeightsError
-from btp.evaluation import CategoryScores, evaluate, mean_over_categories
-from btp.files import file_digest, write_text
-from btp.geometry import nearest_rows
-from btp.report.pictures import Panel, draw
-from btp.report.tables import category_rows, markdown, to_csv
-from btp.runs import Run
-from btp.weights.models import load_detector
+from btp.errors import ConfigError, DataError
+from btp.files import write_text
+from btp.report.evidence import Evidence
+from btp.report.paper_tables import tables_of
+from btp.report.provenance import explain
+from btp.report.scoring import title_of
+from btp.report.tables import Result, Table, every_metric
+from btp.report.typeset import latex, markdown, page, to_csv, to_html
 
 # Results are averaged only if they agree in all of these.
-SETTINGS = ("encoder_fingerprint", "n_points", "sampling_seed", "thresholds", "recipe")
+SETTINGS = (
+    "recipe",
+    "n_points",
+    "sampling_seed",
+    "encoder_fingerprint",
+    "text_fingerprint",
+    "bfloat16",
+    "thresholds",
+    "scans",
+)
 
 
-def score_run(
-    run: Run,
-    dataset: Dataset,
-    store: FeatureStore,
-    thresholds: int | None = None,
-    pictures: int = 6,
-    rescore: bool = False,
-) -> dict[str, Any]:
-    """Score a run on every category it has not seen, and write its result and pictures.
+@dataclass(frozen=True)
+class Section:
+    """The part of a report on one recipe.
 
-    Args:
-        run: finished.
-        dataset: the one it was trained on, or another.
-        store: of the encoder it was trained with.
-        thresholds: of AU-PRO, None for exact.
-        pictures: number of scans to draw.
-        rescore: also if the stored result already belongs to this detector and these scans.
+    Attributes:
+        evidence: its results.
+        tables: every metric first, then the paper's tables that the results allow.
+        gaps: what each of Tables 1-5 lacks, and the command that makes it.
+    """
+
+    evidence: Evidence
+    tables: Sequence[Table]
+    gaps: Sequence[str]
+
+    @property
+    def title(self) -> str:
+        """Above it."""
+        e = self.evidence
+        return f"{e.dataset}, encoder {e.encoder}, recipe {e.recipe.name}"
+
+
+def by_recipe(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results by their recipe's name, variants and numbers of points together."""
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        sampling = result.about.get("sampling_seed", 0)
+        marks = f",sampling_seed={sampling}" if sampling else ""
+        groups[result.about["recipe"]["name"] + marks].append(result)
+    return dict(sorted(groups.items()))
+
+
+def agreeing(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """Refuse to average what was made with different settings.
+
+    Of the runs of one variant and number of points, those with the most frequent settings are kept.
 
     Returns:
-        The result, as stored.
+        The results to use, and a remark on each that is left out.
+    """
+    groups: dict[tuple[str, int], list[Result]] = defaultdict(list)
+    for result in results:
+        groups[result.variant, result.n_points].append(result)
+    used, left_out = [], []
+    for group in groups.values():
+        common = Counter(map(_settings, group)).most_common(1)[0][0]
+        for result in group:
+            if _settings(result) == common:
+                used.append(result)
+            else:
+                left_out.append(f"{result.folder}: {_differences(result, common)}")
+    return used, left_out
+
+
+def _settings(result: Result) -> str:
+    return json.dumps([result.about.get(name) for name in SETTINGS], sort_keys=True)
+
+
+def _differences(result: Result, common: str) -> str:
+    """How a result's settings differ from the others' of its name."""
+    parts = []
+    for name, theirs in zip(SETTINGS, json.loads(common), strict=True):
+        ours = json.loads(json.dumps(result.about.get(name)))
+        if ours == theirs:
+            continue
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            for key in sorted(ours.keys() | theirs.keys()):
+                if ours.get(key) != theirs.get(key):
+                    parts.append(f"{name}.{key} is {ours.get(key)}, not {theirs.get(key)}")
+        else:
+            parts.append(f"{name} is {ours}, not {theirs}")
+    return "; ".join(parts) + " as in the other runs of this name; never in one mean with them"
+
+
+def section(evidence: Evidence, data_settings: str, numbers: Sequence[str]) -> Section:
+    """All tables of one recipe.
+
+    Args:
+        evidence: its results.
+        data_settings: of the command line, for the commands that complete a table.
+        numbers: of the tables whose gaps are of interest.
+    """
+    full = evidence.of(evidence.categories)
+    groups: dict[tuple[str, int], list[Result]] = defaultdict(list)
+    for result in full or evidence.results:
+        groups[result.variant, result.n_points].append(result)
+    detailed = []
+    for group in groups.values():
+        trained = ", ".join(sorted({str(r.train_cat) for r in group}))
+        table = every_metric(group, title_of(group[0].about), group[0].about["recipe"]["pro"])
+        note = f"Trained on {trained}; {len(group)} {'runs' if len(group) > 1 else 'run'}."
+        detailed.append(replace(table, notes=[note, *table.notes]))
+    known = {"1", "2", "3", "4", "5"}
+    tables = [*detailed, *tables_of(evidence, sorted(known))]
+    return Section(evidence, tables, _gaps(evidence, data_settings, numbers))
+
+
+def _gaps(evidence: Evidence, data_settings: str, numbers: Sequence[str]) -> list[str]:
+    """What tables lack, and the one command that makes it."""
+    gaps = {number: evidence.gaps(number) for number in numbers}
+    lacking = {number: gap for number, gap in gaps.items() if gap[0]}
+    if not lacking:
+        return []
+    lines = [f"Table {n}: {gap[0]} of {gap[1]} runs missing" for n, gap in lacking.items()]
+    seeds = f"seeds={len(evidence.seeds)}" if len(evidence.seeds) > 1 else ""
+    table = f"table={'all' if len(lacking) > 1 else next(iter(lacking))} run_missing=true"
+    settings = filter(None, [data_settings, _recipe_settings(evidence), table, seeds])
+    one = f" (one of them: table={next(iter(lacking))})" if len(lacking) > 1 else ""
+    return [*lines, f"made by{one}: python scripts/eval.py {' '.join(settings)}"]
+
+
+def _recipe_settings(evidence: Evidence) -> str:
+    """The recipe's part of the commands that made its results."""
+    for result in evidence.results:
+        words = shlex.split(str(result.about.get("command", "")))
+        settings = [word for word in words if word.lstrip("+").startswith("recipe")]
+        if settings:
+            return shlex.join(settings)
+    return f"recipe={evidence.recipe.name}"
+
+
+def write_report(folder: Path, sections: Sequence[Section], left_out: Sequence[str]) -> list[Path]:
+    """Write a dataset's report.
+
+    Args:
+        folder: gets tables.md, .csv and .tex, index.html and results.jsonl.
+        sections: one a recipe.
+        left_out: runs that no table uses, and why.
+
+    Returns:
+        The paths written.
+    """
+    text, tex, html = [], [], []
+    for part in sections:
+        text.append(f"## {part.title}\n")
+        tex.append(f"% {part.title}\n")
+        html.append(f"<h2>{part.title}</h2>")
+        for table in part.tables:
+            text.append(markdown(table))
+            tex.append(latex(table))
+            html.append(to_html(table))
+    remarks = [gap for part in sections for gap in part.gaps]
+    remarks += [f"left out: {remark}" for remark in left_out]
+    text += [f"- {remark}" for remark in remarks]
+    first = sections[0].evidence
+    results = [result for part in sections for result in part.evidence.all_results]
+    files = {
+        "tables.md": "\n".join(text) + "\n",
+        "tables.csv": to_csv(
+            (p.evidence.recipe.name, table) for p in sections for table in p.tables
+        ),
+        "tables.tex": "% needs \\usepackage{booktabs}\n" + "\n".join(tex),
+        "index.html": page(
+            f"BTP on {first.dataset}, encoder {first.encoder}",
+            html,
+            [
+                *(gap for part in sections for gap in part.gaps),
+                *(f"left out: {x}" for x in left_out),
+            ],
+        ),
+        "results.jsonl": "".join(json.dumps(dict(result.about)) + "\n" for result in results),
+    }
+    for name, content in files.items():
+        write_text(folder / name, content)
+    return [folder / name for name in files]
+
+
+def explain_in(sections: Sequence[Section], request: str) -> str:
+    """How a cell came about, in each recipe that has it.
 
     Raises:
-        DataError: if the run has not finished.
-        WeightsError: if its features came from other encoder weights or another sampling.
+        ConfigError: if none has.
     """
-    if not run.detector_path.is_file():
-        raise DataError(f"{run.detector_path}: no such file; expected a finished run's folder")
-    detector, encoder, about = load_detector(run.detector_path)
-    _check_same_features(run, about, store)
-    scored = {
-        "detector": file_digest(run.detector_path),
-        "scans": dataset.fingerprint(),
-        "thresholds": thresholds,
-    }
-    known = run.result(dataset.name)
-    if known and not rescore and all(known[key] == value for key, value in scored.items()):
-        return known
-    seen = about["train_cat"] if _may_share_scans(about, dataset) else None
-    detector.to(store.model.device)
-    categories, repeated = {}, {}
-    examples: list[list[Panel]] = []
-    every = max(1, len(dataset.categories) // max(1, pictures))
-    for number, scores in enumerate(evaluate(detector, dataset, store, seen)):
-        category = scores.data.category
-        categories[category] = scores.measure(thresholds)
-        repeated[category] = int(scores.data.repeated.sum())
-        if number % every == 0 and len(examples) < pictures:
-            examples += _example(scores, dataset)
-    result = about | {
-        "btp": btp.__version__,
-        "torch": torch.__version__,
-        "encoder": asdict(encoder),
-        "recipe": asdict(detector.recipe),
-        "test_dataset": dataset.name,
-        "test_problems": dataset.problems(),
-        "repeated": {category: count for category, count in repeated.items() if count},
-        **scored,
-        "categories": categories,
-        "mean": {k: mean for k, (mean, _) in mean_over_categories([*categories.values()]).items()},
-    }
-    run.write_result(dataset.name, result)
-    if examples:
-        draw(examples, run.pictures_path(dataset.name), _caption(result))
-    return result
-
-
-def _check_same_features(run: Run, about: dict[str, Any], store: FeatureStore) -> None:
-    here = {
-        "encoder_fingerprint": store.model.fingerprint,
-        "n_points": store.n_points,
-        "sampling_seed": store.seed,
-    }
-    for name, value in here.items():
-        if about[name] != value:
-            raise WeightsError(
-                f"{run.detector_path}: was trained on features with {name} {about[name]}, and the "
-                f"encoder {store.model.config.name} here has {value}; choose the encoder and "
-                "settings that it was trained with, or train again"
-            )
-
-
-def _may_share_scans(about: dict[str, Any], dataset: Dataset) -> bool:
-    """Whether a category of the train category's name may hold the scans that were trained on.
-
-    Two different benchmarks do not; of a user's folder nobody knows.
-    """
-    trained_on = about["dataset"]["name"]
-    return trained_on in (dataset.name, "folder") or isinstance(dataset, Folder)
-
-
-def summarise(results: Sequence[dict[str, Any]], folder: Path) -> tuple[str, list[Path]]:
-    """Write results on one dataset as JSON lines and tables.
-
-    Args:
-        results: of `score_run`.
-        folder: for results.jsonl, table.md and table.csv.
-
-    Returns:
-        The tables as Markdown, and the paths of everything written.
-    """
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for result in results:
-        groups[json.dumps([result[key] for key in SETTINGS])].append(result)
-    tables = [(_title(group), group, category_rows(group)) for _, group in sorted(groups.items())]
-    text = "\n".join(
-        f"### {title}\n\nTrained on {', '.join(sorted({r['train_cat'] for r in group}))}; "
-        f"{len(group)} runs.\n\n{markdown(rows, 'unseen category, %', group[0]['recipe']['pro'])}"
-        for title, group, rows in tables
-    )
-    files = {
-        folder / "results.jsonl": "".join(json.dumps(result) + "\n" for result in results),
-        folder / "table.md": text,
-        folder / "table.csv": to_csv([(title, rows) for title, _, rows in tables]),
-    }
-    for path, content in files.items():
-        write_text(path, content)
-    return text, list(files)
-
-
-def _title(group: Sequence[dict[str, Any]]) -> str:
-    first = group[0]
-    untrained = "" if first["encoder_trained"] else " (encoder: untrained)"
-    points = "" if first["n_points"] == 2048 else f", {first['n_points']} points"
-    thresholds = f", {first['thresholds']} thresholds" if first["thresholds"] else ""
-    recipe = first["recipe"]["name"]
-    where = f"{first['test_dataset']}, {first['encoder']['name']}{untrained}"
-    return f"{where}, recipe {recipe}{points}{thresholds}"
-
-
-def _caption(result: dict[str, Any]) -> str:
-    return f"unseen categories; trained on {result['train_cat']}, {_title([result])}"
-
-
-def _example(scores: CategoryScores, dataset: Dataset) -> list[list[Panel]]:
-    """Shape, ground truth and scores of one defective scan; none if there is none.
-
-    The scan of the median object score among the category's defective ones is shown: neither the
-    best nor the worst.
-    """
-    data = scores.data
-    defective = np.flatnonzero(data.is_anomalous.numpy())
-    if not len(defective):
-        return []
-    by_score = defective[np.argsort(scores.object_scores[defective])]
-    chosen = int(by_score[len(by_score) // 2])
-    cloud = dataset.read(data.samples[chosen])
-    points = cloud.points - cloud.points.mean(0)
-    unit = points / np.linalg.norm(points, axis=1).max()
-    nearest = nearest_rows(unit, data.features.points[chosen].numpy())
-    values = scores.point_scores[chosen][nearest]
-    highest = max(float(values.max()), 1e-6)
-    labels = np.zeros(len(points)) if cloud.labels is None else cloud.labels.astype(float)
-    return [
-        [
-            Panel(f"{data.category}: {cloud.name}", points),
-            Panel("ground truth", points, labels),
-            Panel(f"score / {highest:.2f}", points, values / highest),
-        ]
-    ]
+    texts, errors = [], []
+    for part in sections:
+        try:
+            texts.append(explain(part.tables, request))
+        except ConfigError as error:
+            errors.append(error)
+    if not texts:
+        raise errors[0] if errors else DataError("explain: there are no results yet")
+    return "\n".join(texts)

@@ -1,17 +1,15 @@
-"""Results as tables: Markdown for people, CSV for programs."""
+"""Tables as data: cells that know the results behind them, and how results are averaged."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from btp.evaluation import METRICS, mean_over_categories
+from btp.data.prepare import N_POINTS
 
 TITLES = {
     "object_auroc": "O-AUROC",
@@ -25,82 +23,188 @@ TITLES = {
     "raw_point_ap": "P-AP raw",
     "raw_aupro": "AU-PRO raw",
 }
-Row = tuple[str, dict[str, float], list[str]]
+MEAN = "mean"
 
 
-def category_rows(results: Sequence[dict[str, Any]]) -> list[Row]:
-    """Mean of each test category over train categories, then seeds; then the mean over categories.
+@dataclass(frozen=True)
+class Result:
+    """The stored result of one run or baseline.
 
-    Args:
-        results: of runs that differ in train category or seed only. A run says nothing of its own
-            train category, so a category's mean is over the runs that did not see it.
-
-    Returns:
-        (category, metrics, remarks); the last row is "mean", its remarks name the categories that a
-        metric's mean leaves out.
+    Attributes:
+        folder: of the run, as it is printed.
+        about: the JSON line.
     """
-    by_category: dict[str, dict[int, list[dict[str, float]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for result in results:
-        for category, values in result["categories"].items():
-            by_category[category][result["seed"]].append(values)
-    repeated = {c: n for result in results for c, n in result.get("repeated", {}).items()}
-    rows: list[Row] = []
-    for category in sorted(by_category):
-        seeds = by_category[category].values()
-        values = {
-            name: float(np.mean([np.mean([run[name] for run in runs]) for runs in seeds]))
-            for name in METRICS
-        }
-        remarks = ["one label only"] if math.isnan(values["object_auroc"]) else []
-        if category in repeated:
-            remarks.append(f"{repeated[category]} small scans sampled with repetition")
-        rows.append((category, values, remarks))
-    means = mean_over_categories([values for _, values, _ in rows])
-    names = [category for category, _, _ in rows]
-    remarks = [
-        f"{TITLES[metric]} without {', '.join(names[i] for i in left_out)}"
-        for metric, (_, left_out) in means.items()
-        if left_out
-    ]
-    rows.append(("mean", {metric: mean for metric, (mean, _) in means.items()}, remarks))
-    return rows
+
+    folder: str
+    about: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def train_cat(self) -> str | None:
+        """None for a baseline that is not trained."""
+        return self.about["train_cat"]
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return int(self.about["seed"])
+
+    @property
+    def n_points(self) -> int:
+        """Sampled from each scan."""
+        return int(self.about.get("n_points", N_POINTS))
+
+    @property
+    def variant(self) -> str:
+        """Row of Table 4."""
+        return str(self.about["recipe"].get("variant", "full"))
+
+    @property
+    def categories(self) -> Mapping[str, Mapping[str, float]]:
+        """Test category -> metrics."""
+        return self.about["categories"]
 
 
-def markdown(rows: Sequence[Row], caption: str, pro: str = "standard") -> str:
-    """A Markdown table in percent, remarks below it.
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        mean: in percent, unless the column says otherwise; nan where there is none.
+        std: over seeds, with n - 1; nan where there are not two.
+        results: that it is the mean of; none for quoted numbers.
+        category: test category that it is of; None for a mean over several.
+        metric: that it is of.
+    """
+
+    mean: float = math.nan
+    std: float = math.nan
+    results: tuple[Result, ...] = ()
+    category: str | None = None
+    metric: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+        name: for commands and programs.
+        title: for people.
+        cells: by column; a column may be missing.
+        kind: "ours", "baseline", "quoted", "paper" or "difference".
+    """
+
+    name: str
+    title: str
+    cells: Mapping[str, Cell]
+    kind: str = "ours"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready to be typeset.
+
+    Attributes:
+        number: "1" to "5" as in the paper, or "all" for every metric of every category.
+        part: what tells tables of one number apart, "" if there is one.
+        title: above it.
+        corner: heading of the first column.
+        columns: name -> title.
+        rows: top to bottom.
+        notes: below it.
+    """
+
+    number: str
+    part: str
+    title: str
+    corner: str
+    columns: Mapping[str, str]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """For files and programs."""
+        return f"{self.number}-{self.part}" if self.part else self.number
+
+
+def average(
+    results: Iterable[Result], metric: str, categories: Sequence[str], of: str | None = None
+) -> Cell:
+    """The protocol's mean: of a category over train categories, over categories, then over seeds.
+
+    A run says nothing of its own train category, so a category's mean is over the runs that did not
+    see it. Categories that define no such metric, its scans having one label only, are left out.
 
     Args:
-        rows: of `category_rows`.
-        caption: above the categories.
+        results: that differ in train category and seed only.
+        metric: of `btp.evaluation.METRICS`.
+        categories: to average over.
+        of: the one category, for the cell's origin.
+    """
+    used = tuple(r for r in results if any(c in r.categories for c in categories))
+    by_seed: dict[int, list[Result]] = defaultdict(list)
+    for result in used:
+        by_seed[result.seed].append(result)
+    seeds = []
+    for runs in by_seed.values():
+        known = [_of_category(runs, metric, category) for category in categories]
+        known = [value for value in known if not math.isnan(value)]
+        if known:
+            seeds.append(100 * statistics.fmean(known))
+    if not seeds:
+        return Cell(metric=metric, category=of)
+    std = statistics.stdev(seeds) if len(seeds) > 1 else math.nan
+    return Cell(statistics.fmean(seeds), std, used, of, metric)
+
+
+def _of_category(runs: Sequence[Result], metric: str, category: str) -> float:
+    values = [run.categories[category][metric] for run in runs if category in run.categories]
+    return statistics.fmean(values) if values else math.nan
+
+
+def by_category(
+    results: Sequence[Result], metric: str, categories: Sequence[str]
+) -> dict[str, Cell]:
+    """A cell for each category, and the mean of all under `MEAN`."""
+    cells = {c: average(results, metric, [c], c) for c in categories}
+    return cells | {MEAN: average(results, metric, categories)}
+
+
+def by_metric(
+    results: Sequence[Result], metrics: Iterable[str], categories: Sequence[str]
+) -> dict[str, Cell]:
+    """A cell for each metric, mean over all categories."""
+    return {metric: average(results, metric, categories) for metric in metrics}
+
+
+def difference(ours: Row, paper: Row, title: str = "ours − paper") -> Row:
+    """Ours less the paper's, in the columns that both have."""
+    cells = {
+        column: Cell(cell.mean - paper.cells[column].mean)
+        for column, cell in ours.cells.items()
+        if column in paper.cells and not math.isnan(cell.mean - paper.cells[column].mean)
+    }
+    return Row(f"{ours.name}-difference", title, cells, "difference")
+
+
+def every_metric(results: Sequence[Result], title: str, pro: str = "standard") -> Table:
+    """All metrics of all categories: what the paper's tables leave out.
+
+    Args:
+        results: of runs that differ in train category or seed only.
+        title: above the table.
         pro: the recipe's P-PRO (D4), "standard" or "coverage": that column says so.
     """
+    names = sorted({category for result in results for category in result.categories})
+    cells = {metric: by_category(results, metric, names) for metric in TITLES}
+    rows = [Row(n, n, {metric: cells[metric][n] for metric in TITLES}) for n in [*names, MEAN]]
     chosen = "aupro" if pro == "standard" else "coverage_auc"
     titles = TITLES | {chosen: f"{TITLES[chosen]} (P-PRO)"}
-    lines = [
-        f"| {caption} | {' | '.join(titles.values())} |",
-        f"|---|{'--:|' * len(TITLES)}",
-    ]
-    for name, values, _ in rows:
-        cells = (_percent(values[metric]) for metric in TITLES)
-        title = f"**{name}**" if name == "mean" else name
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    notes = [f"{name}: {remark}" for name, _, remarks in rows for remark in remarks]
-    return "\n".join([*lines, "", *notes]) + "\n"
-
-
-def to_csv(tables: Sequence[tuple[str, Sequence[Row]]]) -> str:
-    """Tables by title as CSV, as fractions with six digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", "category", *METRICS, "remarks"])
-    for title, rows in tables:
-        for name, values, remarks in rows:
-            cells = (f"{values[metric]:.6f}" for metric in METRICS)
-            writer.writerow([title, name, *cells, "; ".join(remarks)])
-    return text.getvalue()
-
-
-def _percent(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+    repeated = {c: n for r in results for c, n in r.about.get("repeated", {}).items()}
+    notes = [f"{c}: {n} small scans sampled with repetition." for c, n in sorted(repeated.items())]
+    for metric in TITLES:
+        absent = [n for n in names if math.isnan(cells[metric][n].mean)]
+        if absent:
+            notes.append(f"mean: {TITLES[metric]} without {', '.join(absent)} (one label only).")
+    return Table("all", "", title, "unseen category, %", titles, rows, notes)

@@ -1,0 +1,226 @@
+"""Doing what is missing for a report: training and scoring, one finished piece after the other.
+
+Whatever is finished is on disk and is never done again, so a campaign may be killed at any moment
+and started again; and several may work on the same folder at once, each taking what no other is at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from btp.data.dataset import Dataset
+from btp.data.shared import SharedStore
+from btp.data.store import FeatureStore
+from btp.errors import BTPError, DataError, WeightsError
+from btp.protocol import Plan, train_plan
+from btp.report.baseline_runs import BaselinePlan, score_plan, stored
+from btp.report.scoring import score_run
+from btp.runs import Run
+from btp.weights.models import PointLanguageModel
+from btp.weights.state_dict import read_metadata
+
+
+@dataclass
+class Shares:
+    """Where the time went, in seconds."""
+
+    training: float = 0.0
+    scoring: float = 0.0
+    features: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        total = max(time.monotonic() - self.started, 1e-9)
+        other = total - self.training - self.scoring - self.features
+        parts = {
+            "training": self.training,
+            "scoring": self.scoring,
+            "features (encoding, loading)": self.features,
+            "other": other,
+        }
+        shares = ", ".join(f"{name} {100 * spent / total:.0f} %" for name, spent in parts.items())
+        return f"{total:.0f} s: {shares}"
+
+
+class Campaign:
+    """Trains and scores runs of one dataset with one encoder, sharing what they load.
+
+    Attributes:
+        left_out: what could not be done or used, and why.
+        shares: of the time so far.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: PointLanguageModel,
+        store: Path,
+        outputs: str | Path,
+        thresholds: int | None = None,
+        pictures: int = 0,
+        rescore: bool = False,
+        say: Callable[[str], object] = print,
+    ) -> None:
+        """Set up; nothing is loaded yet.
+
+        Args:
+            dataset: all runs train and are scored on.
+            model: their encoder.
+            store: folder of the features.
+            outputs: folder of all runs.
+            thresholds: of AU-PRO, None for exact.
+            pictures: scans drawn per run.
+            rescore: score again what was scored before.
+            say: told of each finished piece.
+        """
+        self.dataset, self.model, self.outputs = dataset, model, outputs
+        self.thresholds, self.pictures, self.rescore = thresholds, pictures, rescore
+        self.say = say
+        self.left_out: list[str] = []
+        self.shares = Shares()
+        self._folder = store
+        self._store: SharedStore | None = None
+        self._scored_here: set[Run] = set()
+
+    def store(self, n_points: int, seed: int) -> SharedStore:
+        """Features of these settings; those of others are let go."""
+        kept = self._store
+        if kept is None or (kept.n_points, kept.seed) != (n_points, seed):
+            kept = SharedStore(FeatureStore(self._folder, self.model, n_points, seed))
+            self._store = kept
+        return kept
+
+    def train_and_score(
+        self,
+        plans: Sequence[Plan],
+        command: Callable[[Plan], str],
+        dataset_settings: dict[str, Any],
+    ) -> None:
+        """Train what is not trained, score what is not scored.
+
+        Args:
+            plans: each ends up finished, or named in `left_out`.
+            command: that trains one of them alone.
+            dataset_settings: name and root of the dataset, for results.
+        """
+        waiting = list(enumerate(plans, start=1))
+        wait = False  # first all that no other process is at, then for what the others were at
+        while waiting:
+            again = []
+            for number, plan in waiting:
+                with _naming(self.left_out):
+                    if not self._do(
+                        plan, command(plan), dataset_settings, wait, f"{number}/{len(plans)}"
+                    ):
+                        again.append((number, plan))
+            waiting, wait = again, True
+
+    def _do(
+        self, plan: Plan, command: str, settings: dict[str, Any], wait: bool, number: str
+    ) -> bool:
+        run = plan.run(self.outputs, self.model.config.name)
+        there = run.detector_path.is_file()
+        store = self.store(plan.n_points, plan.sampling_seed)
+        before, started = store.seconds, time.monotonic()
+        done = train_plan(
+            plan, self.dataset, store, self.outputs, command, settings, wait=wait, quiet=True
+        )
+        training = time.monotonic() - started - (store.seconds - before)
+        self.shares.training += training
+        self.shares.features += store.seconds - before
+        if done is None or not self._scored(run, store, wait):
+            return False
+        trained = "trained before" if there else f"trained in {training:.0f} s"
+        self.say(f"[{number}] {run.folder}: {trained}")
+        return True
+
+    def score(self, runs: Sequence[Run]) -> list[tuple[Run, dict[str, Any]]]:
+        """Results of finished runs, scoring those that have none; failures go to `left_out`."""
+        features: list[tuple[int, int, Run]] = []
+        results = []
+        for run in runs:
+            with _naming(self.left_out):
+                features.append((*_features(run), run))
+        for *_, run in sorted(features, key=lambda each: each[:2]):
+            with _naming(self.left_out):
+                results.append((run, self.result_of(run)))
+        return results
+
+    def result_of(self, run: Run) -> dict[str, Any]:
+        """The result of a finished run, scoring it if it has none.
+
+        Raises:
+            BTPError: as `score_run`.
+        """
+        result = self._scored(run, self.store(*_features(run)), wait=True)
+        assert result is not None, "waited for"
+        return result
+
+    def _scored(self, run: Run, store: SharedStore, wait: bool) -> dict[str, Any] | None:
+        with run.claimed(wait) as mine:
+            if not mine:
+                return None
+            before, started = store.seconds, time.monotonic()
+            rescore = self.rescore and run not in self._scored_here
+            result = score_run(run, self.dataset, store, self.thresholds, self.pictures, rescore)
+            self._scored_here.add(run)
+            loading = store.seconds - before
+            self.shares.features += loading
+            self.shares.scoring += time.monotonic() - started - loading
+        return result
+
+    def baselines(
+        self, plans: Sequence[BaselinePlan], command: str, run_missing: bool
+    ) -> list[tuple[Run, dict[str, Any]]]:
+        """Results of baselines; those that have none are scored if asked to."""
+        results = []
+        for number, plan in enumerate(plans, start=1):
+            store = self.store(plan.settings.n_points, plan.settings.sampling_seed)
+            run = plan.run(self.outputs, self.model.config.name)
+            with _naming(self.left_out):
+                known = stored(plan, self.dataset, store, self.outputs, self.thresholds)
+                if run_missing and (known is None or self.rescore):
+                    known = self._score_baseline(plan, store, command)
+                    self.say(f"[baseline {number}/{len(plans)}] {run.folder}")
+                if known is not None:
+                    results.append((run, known))
+        return results
+
+    def _score_baseline(
+        self, plan: BaselinePlan, store: SharedStore, command: str
+    ) -> dict[str, Any]:
+        """Another process may have measured it while this one waited for it."""
+        run = plan.run(self.outputs, self.model.config.name)
+        before, started = store.seconds, time.monotonic()
+        with run.claimed(wait=True):
+            given = self.dataset, store, self.outputs
+            known = None if self.rescore else stored(plan, *given, self.thresholds)
+            result = known or score_plan(plan, *given, command, self.thresholds)
+        loading = store.seconds - before
+        self.shares.features += loading
+        self.shares.scoring += time.monotonic() - started - loading
+        return result
+
+
+def _features(run: Run) -> tuple[int, int]:
+    """Number of points and sampling seed that a run was trained with."""
+    if not run.detector_path.is_file():
+        raise DataError(f"{run.detector_path}: no such file; expected a finished run's folder")
+    about = read_metadata(run.detector_path)
+    if about is None:
+        raise WeightsError(f"{run.detector_path}: no settings in it; train again")
+    return int(about["n_points"]), int(about["sampling_seed"])
+
+
+@contextmanager
+def _naming(left_out: list[str]) -> Iterator[None]:
+    """Note what cannot be done, and go on with the rest."""
+    try:
+        yield
+    except BTPError as error:
+        left_out.append(str(error))

@@ -1,0 +1,114 @@
+"""What a reader must know of a table's numbers: how they deviate from the paper, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from btp.recipe import Recipe
+from btp.report import paper
+from btp.report.tables import Result
+
+# Switch -> number in the list of differences between paper and release (README).
+DEVIATIONS = {
+    "prompts": "D1",
+    "prompt_texts": "D1",
+    "context_tokens": "D2",
+    "object_score": "D3",
+    "pro": "D4",
+    "patch_temperature": "D5",
+    "uncovered": "D6",
+    "gfcm_input": "D7",
+    "fpfh_cloud": "D8",
+    "projection": "D9",
+    "geo_temperature": "D10",
+    "batch_size": "D11",
+    "shuffle": "D11",
+    "drop_last": "D11",
+    "keep": "D12",
+    "train_split": "D13",
+}
+# What a variant of Table 4 changes is its meaning, not a deviation.
+_OF_VARIANT = {"name", "variant", "use_taps", "use_geometry", "loss"}
+HEADERS = (
+    "The paper's Table 1 has the headers car and candybar exchanged, in every line: its Table 2 "
+    "(mean of the rows car, chicken, gemstone) and the benchmark's own figures agree on that. Here "
+    "its numbers stand under the right names."
+)
+FISH = (
+    "fish: the paper's Table 1 prints 90.3 point AUROC for BTP; its Table 2 makes it 86.9. All "
+    "other categories agree."
+)
+P_PRO = (
+    "D4: what the paper prints as P-PRO for BTP is a coverage AUC (chance: 50), and stands in that "
+    "column; AU-PRO is the standard one, up to a false-positive rate of 0.3 (chance: 15)."
+)
+OTHERS_PRO = (
+    "The P-PRO of other methods is quoted as printed, in a column of its own; by its level it is "
+    "rather the standard AU-PRO."
+)
+NORMAL_SCANS = "[n] sees normal scans of the tested category, so it is not zero-shot."
+BASELINE_SEEDS = (
+    "Baselines that are trained have the same seeds as ours; the memories only choose their "
+    "coreset by chance, and have one."
+)
+QUOTED = "Lines marked as quoted are copied from the paper's table, not run here."
+RESOLUTION = "Points are those sampled from each scan; the table of every metric has raw scans too."
+
+
+def of_recipe(recipe: Recipe) -> list[str]:
+    """One note for each switch that differs from the paper's, the optimiser's included."""
+    ours, theirs = asdict(recipe), asdict(Recipe())
+    switches: dict[str, list[str]] = {}
+    for name, value in ours.items():
+        if name not in _OF_VARIANT and value != theirs[name]:
+            number = DEVIATIONS.get(name, "Recipe")
+            switches.setdefault(number, []).append(
+                f"{name} is {_shown(value)}, not {_shown(theirs[name])}"
+            )
+    order = sorted(switches, key=lambda number: (number == "Recipe", len(number), number))
+    notes = [f"{number}: {'; '.join(switches[number])}." for number in order]
+    if recipe.variant == "full" and recipe.loss != Recipe().loss:
+        notes.append(f"Recipe: weights of the losses are {asdict(recipe.loss)}.")
+    return notes
+
+
+def of_protocol(train_cats: Sequence[str], seeds: Sequence[int]) -> str:
+    """How a number of Tables 1 and 3-5 is averaged."""
+    return (
+        f"Trained on each of {', '.join(train_cats)}, tested on all other categories; a category's "
+        f"mean is over the training categories other than itself, then over {of_seeds(seeds)}."
+    )
+
+
+def of_seeds(seeds: Sequence[int]) -> str:
+    """Which seeds, and what ± means."""
+    if len(seeds) == 1:
+        return f"one seed, {seeds[0]}"
+    return f"seeds {', '.join(map(str, seeds))} (± standard deviation over them, n - 1)"
+
+
+def of_results(results: Sequence[Result], dataset: str) -> list[str]:
+    """What the results themselves say of their worth."""
+    notes = []
+    encoders = {result.about["encoder"]["name"] for result in results}
+    if any(not result.about["encoder_trained"] for result in results):
+        notes.append("The encoder is untrained: the numbers only show that everything runs.")
+    elif encoders - {"ulip2"} and dataset in paper.DATASETS:
+        notes.append(f"The encoder is {', '.join(sorted(encoders))}; the paper's is ULIP-2.")
+    problems = {result.about.get("test_problems", "") for result in results} - {""}
+    notes += [f"The data set is not complete: {text}." for text in sorted(problems)]
+    return notes
+
+
+def of_gaps(found: int, missing: Sequence[str]) -> list[str]:
+    """What a table that is not complete leaves out."""
+    if not missing:
+        return []
+    shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+    return [f"INCOMPLETE: {found} of {found + len(missing)} runs; missing: {shown}."]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple | list) else str(value).lower()

@@ -1,0 +1,237 @@
+"""Tables 1-5 of the paper from stored results, the paper's own numbers beside them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from btp.baselines import BASELINES
+from btp.protocol import POINTS, VARIANTS
+from btp.report import footnotes, paper
+from btp.report.evidence import Evidence
+from btp.report.tables import (
+    MEAN,
+    TITLES,
+    Cell,
+    Result,
+    Row,
+    Table,
+    by_category,
+    by_metric,
+    difference,
+)
+
+SUMMARY = ("object_auroc", "object_ap", "object_f1max", "point_auroc", "point_ap")
+ABLATION = ("object_auroc", "object_ap", "point_auroc", "coverage_auc", "aupro")
+
+
+def tables_of(evidence: Evidence, numbers: Sequence[str]) -> list[Table]:
+    """Tables by their numbers, as far as there are results for them."""
+    makers = {"1": _table1, "2": _table2, "3": _table3, "4": _table4, "5": _table5}
+    return [table for number in numbers for table in makers[number](evidence)]
+
+
+def _table1(evidence: Evidence) -> list[Table]:
+    """Object and point AUROC by category."""
+    runs = evidence.of(evidence.few)
+    if not runs:
+        return []
+    tables = []
+    for metric in ("object_auroc", "point_auroc"):
+        rows: list[Row] = []
+        printed = paper.table1(metric) if evidence.dataset == "real3d" else []
+        rows += [row for row in printed if row.kind == "quoted"]
+        rows += _baseline_rows(
+            evidence, partial(by_category, metric=metric, categories=evidence.categories)
+        )
+        ours = Row("ours", "BTP, ours", by_category(runs, metric, evidence.categories))
+        rows += [ours, *_beside(ours, [row for row in printed if row.kind == "paper"])]
+        tables.append(
+            Table(
+                "1",
+                metric,
+                f"Table 1, {TITLES[metric]} by test category, %: {_where(evidence)}",
+                "method",
+                _columns(evidence.categories),
+                rows,
+                _notes(evidence, evidence.missing(evidence.few), runs, table="1"),
+            )
+        )
+    return tables
+
+
+def _table2(evidence: Evidence) -> list[Table]:
+    """Point AUROC of each training category on each other one."""
+    categories = evidence.categories
+    ours = []
+    for train_cat in categories:
+        runs = evidence.of([train_cat])
+        others = [c for c in categories if c != train_cat]
+        cells = by_category(runs, "point_auroc", others)
+        if runs:
+            ours.append(Row(train_cat, train_cat, cells))
+    if len(ours) < 2:
+        return []
+    notes = _notes(evidence, evidence.missing(categories), evidence.of(categories), table="2")
+    parts = {"ours": ours}
+    if evidence.dataset == "real3d":
+        printed = paper.table2()
+        theirs = {name: Row(name, name, cells, "paper") for name, cells in printed.items()}
+        parts["paper"] = [theirs[name] for name in categories if name in theirs]
+        parts["difference"] = [
+            replace(difference(row, theirs[row.name], row.title), name=row.name)
+            for row in ours
+            if row.name in theirs
+        ]
+    named = {"ours": "ours", "paper": "the paper's", "difference": "ours − paper"}
+    return [
+        Table(
+            "2",
+            part,
+            f"Table 2, P-AUROC, %, {named[part]}: {_where(evidence)}",
+            "trained on ↓, tested on →",
+            _columns(categories),
+            rows,
+            notes if part == "ours" else (),
+        )
+        for part, rows in parts.items()
+    ]
+
+
+def _table3(evidence: Evidence) -> list[Table]:
+    """All of the paper's metrics, mean over categories."""
+    runs = evidence.of(evidence.few)
+    if not runs:
+        return []
+    metrics = (*SUMMARY, "coverage_auc", "aupro")
+    printed = paper.table3(evidence.dataset) if evidence.published else []
+    quoted = [row for row in printed if row.kind == "quoted"]
+    baselines = _baseline_rows(
+        evidence, partial(by_metric, metrics=metrics, categories=evidence.categories)
+    )
+    ours = Row("ours", "BTP, ours", by_metric(runs, metrics, evidence.categories))
+    columns = {metric: TITLES[metric] for metric in metrics}
+    if quoted:
+        columns["printed_pro"] = "P-PRO, printed"
+    return [
+        Table(
+            "3",
+            "",
+            f"Table 3, mean over test categories, %: {_where(evidence)}",
+            "method",
+            columns,
+            [*quoted, *baselines, ours, *_beside(ours, [r for r in printed if r.kind == "paper"])],
+            _notes(evidence, evidence.missing(evidence.few), runs, table="3"),
+        )
+    ]
+
+
+def _table4(evidence: Evidence) -> list[Table]:
+    """Modules and losses taken away."""
+    printed = paper.table4(evidence.dataset) if evidence.published else {}
+    rows, missing, found = [], [], []
+    for variant in VARIANTS:
+        if variant == "baseline":
+            runs = evidence.baseline("ulip_zero_shot")
+        else:
+            runs = evidence.of(evidence.few, variant)
+            missing += evidence.missing(evidence.few, variant)
+            found += runs
+        if runs:
+            cells = by_metric(runs, ABLATION, evidence.categories)
+            ours = Row(variant, variant.replace("_", " "), cells)
+            theirs = Row(f"{variant}-paper", "as printed", printed.get(variant, {}), "paper")
+            rows += [ours, *_beside(ours, [theirs] if printed else [])]
+    if len({run.variant for run in found}) < 2:
+        return []
+    columns = {metric: TITLES[metric] for metric in ABLATION}
+    title = f"Table 4, modules and losses, %: {_where(evidence)}"
+    notes = _notes(evidence, missing, found, table="4")
+    return [Table("4", "", title, "variant", columns, rows, notes)]
+
+
+def _table5(evidence: Evidence) -> list[Table]:
+    """Number of points, and the speed of this machine."""
+    printed = paper.table5() if evidence.dataset == "real3d" else {}
+    rows, missing, found = [], [], []
+    for n_points in POINTS:
+        runs = evidence.of(evidence.few, n_points=n_points)
+        missing += evidence.missing(evidence.few, n_points=n_points)
+        found += runs
+        if runs:
+            cells = by_metric(runs, ABLATION, evidence.categories)
+            cells["clouds_per_second"] = _speed(runs)
+            ours = Row(str(n_points), f"{n_points:,} points", cells)
+            theirs = Row(f"{n_points}-paper", "as printed", printed.get(n_points, {}), "paper")
+            rows += [ours, *_beside(ours, [theirs] if printed else [])]
+    if len({run.n_points for run in found}) < 2:
+        return []
+    columns = {metric: TITLES[metric] for metric in ABLATION} | {"clouds_per_second": "clouds / s"}
+    devices = sorted({str(run.about.get("device", "unknown")) for run in found})
+    speed = (
+        f"clouds / s: from raw points to scores of all of them, without reading, on this machine "
+        f"({'; '.join(devices)}); median of the runs. The paper's: RTX 4090."
+    )
+    notes = [*_notes(evidence, missing, found, table="5"), speed]
+    title = f"Table 5, number of points, %: {_where(evidence)}"
+    return [Table("5", "", title, "points", columns, rows, notes)]
+
+
+def _speed(runs: Sequence[Result]) -> Cell:
+    values = [run.about.get("clouds_per_second", math.nan) for run in runs]
+    known = [value for value in values if not math.isnan(value)]
+    median = statistics.median(known) if known else math.nan
+    return Cell(median, results=tuple(runs), metric="clouds_per_second")
+
+
+def _baseline_rows(
+    evidence: Evidence, cells: Callable[[Sequence[Result]], Mapping[str, Cell]]
+) -> list[Row]:
+    """A line for each baseline that was scored."""
+    rows = []
+    for name, baseline in BASELINES.items():
+        results = evidence.baseline(name)
+        if results:
+            mark = " [n]" if baseline.sees_normal_scans else ""
+            rows.append(Row(name, f"{baseline.title}{mark}, ours", cells(results), "baseline"))
+    return rows
+
+
+def _beside(ours: Row, printed: Sequence[Row]) -> list[Row]:
+    """The paper's line and the difference to it."""
+    return [line for row in printed for line in (row, difference(ours, row))]
+
+
+def _columns(categories: Sequence[str]) -> dict[str, str]:
+    return {**{category: category for category in categories}, MEAN: "mean"}
+
+
+def _where(evidence: Evidence) -> str:
+    return f"{evidence.dataset}, encoder {evidence.encoder}, recipe {evidence.recipe.name}"
+
+
+def _notes(
+    evidence: Evidence, missing: Sequence[str], runs: Sequence[Result], table: str
+) -> list[str]:
+    """All footnotes of a table, what is missing first."""
+    seeds = sorted({run.seed for run in runs})
+    notes = footnotes.of_gaps(len(runs), missing)
+    notes += footnotes.of_results(runs, evidence.dataset)
+    if table == "2":
+        notes.append(f"Mean over {footnotes.of_seeds(seeds)}.")
+    else:
+        notes.append(footnotes.of_protocol(evidence.few, seeds))
+    if table in ("1", "3"):
+        if any(BASELINES[name].sees_normal_scans for name in evidence.baselines):
+            notes += [footnotes.NORMAL_SCANS, footnotes.BASELINE_SEEDS]
+        notes += [footnotes.QUOTED] if evidence.published else []
+    if table == "1" and evidence.dataset == "real3d":
+        notes += [footnotes.HEADERS, footnotes.FISH]
+    if table in ("3", "4", "5"):
+        notes.append(footnotes.P_PRO)
+    if table == "3" and evidence.published:
+        notes.append(footnotes.OTHERS_PRO)
+    return [*notes, *footnotes.of_recipe(evidence.recipe), footnotes.RESOLUTION]

@@ -1,0 +1,260 @@
+"""The baselines: memories against naive twins, ULIP's two forms, and what each refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from tiny import POINTS, tiny_model, write_tiny_dataset
+
+from btp.baselines import BASELINES, memory, score_baseline, ulip
+from btp.data.dataset import Dataset
+from btp.data.folder import Folder
+from btp.data.prepare import normalise
+from btp.data.store import FeatureSet, FeatureStore
+from btp.errors import ConfigError, DataError
+from btp.evaluation import METRICS
+from btp.fpfh import FEATURE_LIMIT, FEATURE_SPACINGS, NORMAL_LIMIT, NORMAL_SPACINGS, fpfh, spacing
+from btp.geometry import patches_to_points
+from btp.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return Folder(write_tiny_dataset(tmp_path_factory.mktemp("data"), normal=4, defective=4))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return FeatureStore(tmp_path_factory.mktemp("store"), tiny_model(), POINTS)
+
+
+@pytest.fixture(scope="module")
+def data(dataset: Folder, store: FeatureStore) -> FeatureSet:
+    return store.load(dataset, "egg", "test", point_fpfh=True)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_nearest_is_exact(offset: float) -> None:
+    memory_, queries = random(700, 9) + offset, random(2500, 9, seed=1) + offset
+    queries[:50] = memory_[:50] + 1e-3  # where expanded squares in float32 would lose all
+    distances, rows = memory.nearest(queries, memory_, 3)
+    naive = (queries.double()[:, None] - memory_.double()).norm(dim=2).topk(3, largest=False)
+    # an offset of 1000 leaves float32 coordinates a grain of 6e-5
+    np.testing.assert_allclose(distances, naive.values, atol=1e-6 if not offset else 4e-4)
+    assert torch.equal(rows[:, 0], naive.indices[:, 0])
+
+
+def test_nearest_with_as_many_as_there_are() -> None:
+    distances, rows = memory.nearest(random(5, 2), random(3, 2, seed=1), 3)
+    assert sorted(rows[0].tolist()) == [0, 1, 2]
+    assert (distances.diff(dim=1) >= 0).all()
+
+
+def naive_coreset(features: torch.Tensor, count: int, first: int) -> list[int]:
+    """All pairs, and in each step the row whose nearest chosen one is farthest."""
+    distances = torch.cdist(features.double(), features.double())
+    chosen = [first]
+    while len(chosen) < count:
+        chosen.append(int(distances[:, chosen].min(1).values.argmax()))
+    return chosen
+
+
+def test_the_coreset_is_greedy_k_centre() -> None:
+    features = random(80, 6)
+    chosen = memory.greedy_coreset(features, 30, seed=4).tolist()
+    assert chosen == naive_coreset(features, 30, chosen[0])
+    assert len(set(chosen)) == 30
+    assert {int(memory.greedy_coreset(features, 1, seed)) for seed in range(5)} != {chosen[0]}
+
+
+def test_wide_descriptors_are_projected_from_the_seed() -> None:
+    # 20 tight clusters far apart in 400 dimensions: any fair projection keeps them apart
+    features = random(20, 400).repeat_interleave(10, 0) * 10 + random(200, 400, seed=1) * 1e-3
+    once, again, other = (memory.greedy_coreset(features, 20, seed).tolist() for seed in (1, 1, 2))
+    assert once == again != other
+    assert sorted(row // 10 for row in once) == list(range(20))
+
+
+def test_reweighting_by_hand() -> None:
+    bank = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0], [50.0, 0.0]])
+    described = torch.tensor([[[0.0, 0.1], [3.0, 0.0]]])
+    distances, rows = memory.nearest(described[0], bank, 1)
+    found = memory.reweighted(described, distances.T, rows.T, bank)
+    # the second descriptor is farthest, at 3 from row 0, whose neighbours are rows 0, 1 and 2
+    near = np.exp(np.array([3.0, math.hypot(3, 1), math.hypot(3, 2)]) / math.sqrt(2))
+    assert found.tolist() == pytest.approx([3 * (1 - near[0] / near.sum())])
+
+
+def test_one_remembered_descriptor_is_not_reweighted() -> None:
+    described, bank = torch.tensor([[[3.0], [1.0]]]), torch.zeros(1, 1)
+    distances, rows = memory.nearest(described[0], bank, 1)
+    assert memory.reweighted(described, distances.T, rows.T, bank).tolist() == [3.0]
+
+
+def test_point_fpfh_is_that_of_the_dense_scan(dataset: Folder, data: FeatureSet) -> None:
+    unit = normalise(dataset.read(data.samples[1]).points)[0]
+    rows = ((data.features.points[1].numpy()[:, None] - unit) ** 2).sum(-1).argmin(1)
+    step = spacing(unit)
+    normal, feature = (
+        (NORMAL_SPACINGS * step, NORMAL_LIMIT),
+        (FEATURE_SPACINGS * step, FEATURE_LIMIT),
+    )
+    assert data.features.point_fpfh is not None
+    expected = fpfh(unit, *normal, *feature, rows=rows)
+    np.testing.assert_allclose(data.features.point_fpfh[1].float(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_memory_of_points_finds_what_it_has_not_seen(data: FeatureSet) -> None:
+    normal = data.rows([0, 1, 2, 3])
+    bank = memory.remember(normal, memory.point_fpfh, of_points=True)
+    assert bank.memory.shape == (4 * POINTS, 33)
+    features, labels = data.batch(slice(None))
+    scores = bank(features)
+    assert scores.point_scores[:4].max() < 1e-3  # these very points are in it
+    assert roc_auc_score(labels[4:].ravel(), scores.point_scores[4:].ravel()) > 0.95
+    assert scores.object_scores[4:].min() > scores.object_scores[:4].max()
+
+
+def test_a_memory_of_patches_spreads_to_points(data: FeatureSet) -> None:
+    features, _ = data.batch(slice(None))
+    bank = memory.remember(data.rows([0, 1]), memory.patch_taps, of_points=False, share=0.5, seed=3)
+    assert bank.memory.shape == (24, 48)  # half of 2 x 24 patches; 2 taps of 24 channels
+    described = memory.patch_taps(features)
+    assert torch.equal(described[3, 5, 24:], features.taps[3, 1, 5])
+    values = torch.cdist(described.double(), bank.memory.double()).amin(2).float()
+    scores = bank(features).point_scores
+    spread = patches_to_points(values, features.patch_index, POINTS, "nan")
+    covered = ~spread.isnan()
+    torch.testing.assert_close(scores[covered], spread[covered], atol=1e-5, rtol=0)
+    centres = features.points.gather(1, features.patch_index[..., :1].expand(-1, -1, 3))
+    nearest = torch.cdist(features.points.double(), centres.double()).argmin(2)
+    filled = values.gather(1, nearest)
+    torch.testing.assert_close(scores[~covered], filled[~covered], atol=1e-5, rtol=0)
+
+
+def test_patch_fpfh_is_the_mean_of_its_points(data: FeatureSet) -> None:
+    features, _ = data.batch(slice(0, 2))
+    assert features.point_fpfh is not None
+    index = features.patch_index[1, 7]
+    expected = features.point_fpfh[1, index].mean(0) / 200
+    torch.testing.assert_close(memory.patch_fpfh(features)[1, 7], expected)
+    assert expected.sum() == pytest.approx(3, rel=1e-2)
+
+
+def test_features_without_fpfh_are_refused(data: FeatureSet) -> None:
+    features = dataclasses.replace(data.features, point_fpfh=None)
+    with pytest.raises(ConfigError, match="point_fpfh=True"):
+        memory.patch_fpfh(features)
+
+
+def test_zero_shot_is_eq_1_and_has_no_point_metrics(
+    dataset: Folder, store: FeatureStore, data: FeatureSet
+) -> None:
+    scores = score_baseline("ulip_zero_shot", dataset, store, "egg")
+    normal, defective = store.model.encode_text(["normal object.", "defective object."])
+    embeddings = data.features.object_embedding
+    pair = torch.stack([embeddings @ normal, embeddings @ defective], 1) / 0.07
+    np.testing.assert_allclose(scores.object_scores, pair.softmax(1)[:, 1], rtol=1e-5)
+    measured = scores.measure()
+    assert tuple(measured) == METRICS
+    unknown = {name for name, value in measured.items() if math.isnan(value)}
+    assert unknown == {name for name in METRICS if not name.startswith("object_")}
+
+
+def marked_in_last_tap(data: FeatureSet) -> FeatureSet:
+    """The set with the share of defective points of each patch in the last tap's first channel."""
+    share = data.labels.float().gather(1, data.features.patch_index.flatten(1))
+    taps = data.features.taps.clone()
+    taps[:, -1, :, 0] = share.view(data.features.patch_index.shape).mean(2).to(taps)
+    return dataclasses.replace(data, features=dataclasses.replace(data.features, taps=taps))
+
+
+def test_the_linear_layer_learns_and_repeats(data: FeatureSet, store: FeatureStore) -> None:
+    data = marked_in_last_tap(data)
+    recipe = Recipe(epochs=12, uncovered="nearest", learning_rate=1e-2)
+    first, second = (ulip.train_linear(data, store.model, recipe, seed=1) for _ in range(2))
+    state = first.state_dict()
+    assert set(state) == {"text"} | {
+        f"mgfem.{layer}.{kind}" for layer in ("linear", "norm") for kind in ("weight", "bias")
+    }
+    assert all(torch.equal(state[k], v) for k, v in second.state_dict().items())
+    other = ulip.train_linear(data, store.model, dataclasses.replace(recipe, epochs=1), seed=2)
+    assert not torch.equal(state["mgfem.linear.weight"], other.state_dict()["mgfem.linear.weight"])
+    features, labels = data.batch(slice(None))
+    with torch.no_grad():
+        scores, untrained = first(features), other(features)
+    z = features.taps[:, -1] @ state["mgfem.linear.weight"].T + state["mgfem.linear.bias"]
+    z = torch.nn.functional.layer_norm(
+        z, (16,), state["mgfem.norm.weight"], state["mgfem.norm.bias"]
+    )
+    direction = (state["text"][1] - state["text"][0]) / 0.07
+    torch.testing.assert_close(scores.patch_logits, z @ direction, atol=1e-5, rtol=1e-5)
+    learned, before = (
+        roc_auc_score(labels.ravel(), s.point_scores.ravel()) for s in (scores, untrained)
+    )
+    assert learned > 0.9 > before
+
+
+def test_the_linear_layer_is_trained_once_a_train_category(
+    dataset: Folder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    real = ulip.train_linear
+
+    def spy(data: FeatureSet, *args: object) -> object:
+        trained.append(data.category)
+        return real(data, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ulip, "train_linear", spy)
+    recipe = Recipe(epochs=1)
+    for category in ("box", "disc", "box"):
+        score_baseline("ulip_linear", dataset, store, category, "egg", 5, recipe)
+    score_baseline("ulip_linear", dataset, store, "egg", "box", 5, recipe)
+    assert trained == ["egg", "box"]
+
+
+@pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if b.sees_normal_scans])
+def test_memories_remember_the_tested_category_alone(
+    name: str, dataset: Folder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple[str, str]] = []
+    real = FeatureStore.load
+
+    def spy(self: FeatureStore, data: Dataset, category: str, split: str, **kw: bool) -> FeatureSet:
+        loaded.append((category, split))
+        return real(self, data, category, split, **kw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FeatureStore, "load", spy)
+    scores = score_baseline(name, dataset, store, "egg", seed=1)
+    assert loaded == [("egg", "train"), ("egg", "test")]
+    again = score_baseline(name, dataset, store, "egg", seed=1)
+    assert np.array_equal(scores.point_scores, again.point_scores)
+    assert np.array_equal(scores.object_scores, again.object_scores)
+    assert 0.5 < scores.measure()["point_auroc"] <= 1
+
+
+def test_what_is_missing_is_named(tmp_path: Path, store: FeatureStore, dataset: Folder) -> None:
+    root = write_tiny_dataset(tmp_path / "data")
+    for path in (root / "egg" / "train").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"egg: no normal scans in its train.*PatchCore \(FPFH\)"):
+        score_baseline("patchcore_fpfh", Folder(root), store, "egg")
+    with pytest.raises(ConfigError, match=r"ULIP.*name it as train_cat"):
+        score_baseline("ulip_linear", dataset, store, "egg")
+    with pytest.raises(ConfigError, match="egg, the category that it learns from"):
+        score_baseline("ulip_linear", dataset, store, "egg", "egg")
+    with pytest.raises(ConfigError, match="'cpmf' is not known; expected one of ulip_zero_shot"):
+        score_baseline("cpmf", dataset, store, "egg")
+    few = Recipe(batch_size=99)
+    with pytest.raises(DataError, match="8 scans do not fill one batch of 99"):
+        score_baseline("ulip_linear", dataset, store, "egg", "box", recipe=few)

@@ -1,0 +1,228 @@
+"""A campaign: resumable at any moment, nothing twice, bad runs named and the rest done."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import CATEGORIES, POINTS, RECIPE, tiny_model, write_tiny_dataset
+
+from btp import training
+from btp.campaign import Campaign
+from btp.data.folder import Folder
+from btp.data.shared import SharedStore
+from btp.data.store import FeatureStore
+from btp.protocol import Plan, plan_table
+from btp.recipe import Recipe
+from btp.report.baseline_runs import plan_baselines
+from btp.runs import find_runs
+from btp.weights.models import PointLanguageModel
+
+RECIPES = {"full": replace(RECIPE, epochs=4)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_dataset(tmp_path_factory.mktemp("campaign") / "set")
+
+
+@pytest.fixture(scope="module")
+def model() -> PointLanguageModel:
+    return tiny_model()
+
+
+def campaign(folder: Path, model: PointLanguageModel, outputs: Path, **given: Any) -> Campaign:
+    store = folder.parent / "store"
+    return Campaign(Folder(folder), model, store, outputs, say=lambda line: None, **given)
+
+
+def plans_of(table: str = "2", seeds: Sequence[int] = (111,)) -> list[Plan]:
+    return plan_table(table, Plan("set", "", 0, RECIPE, POINTS), CATEGORIES, RECIPES, seeds)
+
+
+def command(plan: Plan) -> str:
+    return f"train {plan.train_cat}"
+
+
+def digits(outputs: Path) -> dict[str, Any]:
+    """What was measured of each run; its speed is no part of that."""
+    runs = find_runs(outputs, "set", "tiny")
+    results = {str(run.folder.relative_to(outputs)): run.result("set") for run in runs}
+    return {
+        name: {k: v for k, v in (result or {}).items() if k != "clouds_per_second"}
+        for name, result in results.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder: Path, model: PointLanguageModel) -> dict[str, Any]:
+    outputs = folder.parent / "uninterrupted"
+    one = campaign(folder, model, outputs)
+    one.train_and_score(plans_of(), command, {"name": "folder"})
+    assert one.left_out == []
+    found = digits(outputs)
+    assert len(found) == 3
+    assert all(len(result["categories"]) == 2 for result in found.values())
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digits(
+    folder: Path,
+    model: PointLanguageModel,
+    uninterrupted: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+) -> None:
+    rng = random.Random(seed)
+    left = [rng.randint(1, 6)]
+    done = []
+
+    def dying(*args: Any) -> dict[str, float]:
+        left[0] -= 1
+        if left[0] < 0:
+            left[0] = rng.randint(1, 6)
+            raise KeyboardInterrupt
+        done.append(args)
+        return epoch(*args)
+
+    epoch = training._epoch
+    monkeypatch.setattr(training, "RESUME_EVERY", 1)
+    monkeypatch.setattr(training, "_epoch", dying)
+    finished: dict[Path, int] = {}
+    for _ in range(30):
+        try:
+            campaign(folder, model, tmp_path).train_and_score(
+                plans_of(), command, {"name": "folder"}
+            )
+            break
+        except KeyboardInterrupt:
+            for path, when in finished.items():  # never done again
+                assert path.stat().st_mtime_ns == when
+            paths = tmp_path.rglob("detector.safetensors")
+            finished = {path: path.stat().st_mtime_ns for path in paths}
+    assert digits(tmp_path) == uninterrupted
+    assert len(done) == 3 * RECIPES["full"].epochs  # nor is any epoch
+    assert list(tmp_path.rglob("resume.pt")) == []
+
+
+def test_what_another_process_is_at_is_left_to_it_and_waited_for(
+    folder: Path, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    first, second, third = plans_of()
+    said: list[str] = []
+    busy = first.run(tmp_path, "tiny")
+
+    def say(line: str) -> None:
+        said.append(Path(line.split(":")[0]).parent.name)
+        if len(said) == 2:  # the others are done: the other process ends
+            claim.__exit__(None, None, None)
+
+    claim = busy.claimed(wait=False)
+    assert claim.__enter__()
+    one = Campaign(Folder(folder), model, folder.parent / "store", tmp_path, say=say)
+    one.train_and_score([first, second, third], command, {"name": "folder"})
+    assert said == ["disc", "egg", "box"]
+    assert one.left_out == []
+
+
+def test_damaged_foreign_and_older_results_are_named_and_the_rest_is_used(
+    folder: Path, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    one = campaign(folder, model, tmp_path)
+    one.train_and_score(plans_of(seeds=(111, 112)), command, {"name": "folder"})
+    runs = find_runs(tmp_path, "set", "tiny")
+    assert len(one.score(runs)) == 6
+    damaged, older, broken = runs[:3]
+    damaged.result_path("set").write_text('{"categories": ')
+    result = older.result("set")
+    assert result is not None
+    older.write_result("set", result | {"btp": "0.0.1"})
+    broken.detector_path.write_bytes(b"nothing")
+    other = tiny_model()
+    other.config = replace(other.config, seed=9)
+    one = campaign(folder, model, tmp_path)
+    kept = one.score(runs)
+    assert [run for run, _ in kept] == runs[3:]
+    text = "\n".join(one.left_out)
+    assert f"{damaged.result_path('set')}: not a result" in text
+    assert "measured by version 0.0.1" in text
+    assert str(broken.detector_path) in text
+    assert len(one.left_out) == 3
+
+    again = campaign(folder, model, tmp_path, rescore=True)
+    assert [run for run, _ in again.score(runs)] == [runs[0], runs[1], *runs[3:]]
+
+    foreign = campaign(folder, PointLanguageModel(other.config), tmp_path)
+    assert foreign.score(runs[3:]) == []
+    assert all("was trained on features with encoder_fingerprint" in s for s in foreign.left_out)
+
+
+def test_baselines_are_kept_and_measured_once(
+    folder: Path, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    base = Plan("set", "", 0, replace(RECIPES["full"], epochs=1), POINTS)
+    plans = plan_baselines(("1",), base, CATEGORIES, [111])
+    one = campaign(folder, model, tmp_path)
+    assert one.baselines(plans, "", run_missing=False) == []
+    made = one.baselines(plans, "eval", run_missing=True)
+    assert [result["baseline"] for _, result in made] == [
+        "ulip_zero_shot", *3 * ["ulip_linear"], "btf", "patchcore_fpfh", "patchcore_encoder",
+    ]  # fmt: skip
+    for _, result in made:
+        assert sorted(result["categories"]) == sorted({*CATEGORIES} - {result["train_cat"]})
+    later = campaign(folder, model, tmp_path)
+    known = later.baselines(plans, "", run_missing=False)
+    assert json.dumps([r for _, r in known]) == json.dumps([r for _, r in made])
+    assert later.shares.scoring == 0
+    changed = [
+        replace(plans[0], settings=replace(base, recipe=replace(base.recipe, pro="standard")))
+    ]
+    assert later.baselines(changed, "", run_missing=False) == []  # of another recipe
+
+
+def test_runs_share_what_is_loaded_within_the_memory_given(
+    folder: Path, model: PointLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def counted(self: FeatureStore, dataset: Any, category: str, *rest: Any) -> Any:
+        loads.append(category)
+        return load(self, dataset, category, *rest)
+
+    load = FeatureStore.load
+    monkeypatch.setattr(FeatureStore, "load", counted)
+    dataset = Folder(folder)
+    plain = FeatureStore(folder.parent / "store", model, POINTS)
+    shared = SharedStore(plain)
+    first = shared.load(dataset, "egg", "test", fpfh_cloud="sampled")
+    assert shared.load(dataset, "egg", "test") is first  # holds more than was asked for
+    more = shared.load(dataset, "egg", "test", surface=True)
+    assert more.features.surface is not None
+    assert more.features.fpfh is not None
+    assert shared.load(dataset, "egg", "test", fpfh_cloud="sampled") is more
+    assert loads == ["egg", "egg"]
+    none = SharedStore(plain, limit=0)
+    for _ in range(2):
+        assert len(none.load(dataset, "box", "test")) == 5
+    assert loads[2:] == ["box", "box"]
+    assert none.seconds > 0
+
+
+def test_a_recipe_of_the_same_name_and_other_settings_is_named(
+    folder: Path, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    plans = plans_of()[:2]
+    campaign(folder, model, tmp_path).train_and_score(plans[:1], command, {"name": "folder"})
+    changed = Recipe(name="tiny", epochs=4, learning_rate=1e-5)
+    one = campaign(folder, model, tmp_path)
+    one.train_and_score([replace(p, recipe=changed) for p in plans], command, {"name": "folder"})
+    assert len(one.left_out) == 1
+    assert "recipe.learning_rate 0.0005, not 1e-05" in one.left_out[0]
+    assert plans[1].run(tmp_path, "tiny").result("set") is not None  # the rest is done

@@ -1,0 +1,190 @@
+"""The protocol behind the tables: the paper's own arithmetic, complete and minimal plans."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from tiny import POINTS, RECIPE, tiny_model, write_tiny_dataset
+
+from btp.data.folder import Folder
+from btp.data.store import FeatureStore
+from btp.errors import ConfigError, DataError
+from btp.evaluation import METRICS
+from btp.protocol import (
+    TABLES,
+    TRAIN_CATEGORIES,
+    TRAINED_VARIANTS,
+    VARIANTS,
+    Plan,
+    check_category,
+    check_table,
+    plan_table,
+    plan_tables,
+    seeds_from,
+    train_plan,
+)
+from btp.recipe import Recipe
+from btp.report import paper
+from btp.report.baseline_runs import plan_baselines
+from btp.report.tables import MEAN, Result, by_category
+
+PAPER = Path(paper.__file__).parent / "paper"
+RECIPES = {variant: Recipe(variant=variant) for variant in TRAINED_VARIANTS}
+REAL3D = sorted(paper.table2())
+DEMO = [*"abcdefghi", "gear", "hook", "vase"]
+
+
+def results_of_table2() -> list[Result]:
+    """The paper's Table 2 as if each of its rows were the result of a run."""
+    rows = []
+    for train_cat, cells in paper.table2().items():
+        categories = {c: dict.fromkeys(METRICS, cells[c].mean / 100) for c in cells if c != MEAN}
+        about = {"train_cat": train_cat, "seed": 111, "recipe": {}, "categories": categories}
+        rows.append(Result(train_cat, about))
+    return rows
+
+
+def test_three_rows_of_table_2_make_table_1() -> None:
+    few = TRAIN_CATEGORIES["real3d"]
+    runs = [result for result in results_of_table2() if result.train_cat in few]
+    ours = by_category(runs, "point_auroc", REAL3D)
+    printed = paper.table1("point_auroc")[-1].cells
+    for category in REAL3D:
+        if category != "fish":
+            # both are rounded to 0.1, and the mean of rounded numbers is off by 0.05 more
+            assert ours[category].mean == pytest.approx(printed[category].mean, abs=0.1), category
+    assert ours["fish"].mean == pytest.approx(86.9, abs=0.05)
+    assert printed["fish"].mean == 90.3
+
+
+def test_table_1_s_headers_are_exchanged_in_the_paper_and_not_here() -> None:
+    with (PAPER / "table1_real3d_auroc_by_category.csv").open() as lines:
+        raw = {(r["metric"], r["method"]): r for r in csv.DictReader(lines)}
+    for metric in ("object_auroc", "point_auroc"):
+        for row in paper.table1(metric):
+            method = "BTP" if row.name == "paper" else row.name
+            assert row.cells["car"].mean == float(raw[metric, method]["candybar"])
+            assert row.cells["candybar"].mean == float(raw[metric, method]["car"])
+            assert row.cells["duck"].mean == float(raw[metric, method]["duck"])
+
+
+def test_row_means_of_table_2() -> None:
+    for result in results_of_table2():
+        assert result.train_cat is not None
+        mean = by_category([result], "point_auroc", REAL3D)[MEAN].mean
+        printed = paper.table2()[result.train_cat][MEAN].mean
+        assert mean == pytest.approx(printed, abs=0.1), result.train_cat
+
+
+def test_the_full_rows_of_tables_3_4_and_5_are_one_result() -> None:
+    for dataset in paper.DATASETS:
+        summary, full = paper.table3(dataset)[-1].cells, paper.table4(dataset)["full"]
+        for metric in ("object_auroc", "object_ap", "point_auroc", "coverage_auc"):
+            assert summary[metric].mean == full[metric].mean, metric
+    assert paper.table5()[2048]["point_auroc"].mean == 84.5
+    assert paper.table5()[2048]["clouds_per_second"].mean == 73.8
+
+
+def keys(plans: list[Plan]) -> set[tuple[str, int, str, int]]:
+    return {(p.train_cat, p.seed, p.recipe.variant, p.n_points) for p in plans}
+
+
+def test_plans_hold_what_each_table_needs_and_nothing_else() -> None:
+    base = Plan("demo", "", 0, Recipe())
+    few, seeds = TRAIN_CATEGORIES["demo"], seeds_from(2)
+    planned = {t: plan_table(t, base, DEMO, RECIPES, seeds) for t in TABLES}
+    wanted = {(c, s, "full", 2048) for c in few for s in seeds}
+    assert keys(planned["1"]) == keys(planned["3"]) == wanted
+    assert keys(planned["2"]) == {(c, s, "full", 2048) for c in DEMO for s in seeds}
+    assert keys(planned["4"]) == {
+        (c, s, v, 2048) for c in few for s in seeds for v in VARIANTS if v != "baseline"
+    }
+    assert keys(planned["5"]) == {
+        (c, s, "full", n) for c in few for s in seeds for n in (1024, 2048, 4096, 8192)
+    }
+    assert [len(plan) for plan in planned.values()] == [6, 24, 6, 36, 24]
+    everything = plan_tables(TABLES, base, DEMO, RECIPES, seeds)
+    assert keys(everything) == set().union(*(keys(plan) for plan in planned.values()))
+    assert len(everything) == len(set(everything)) == 24 + 30 + 18
+    points = [plan.n_points for plan in everything]
+    assert points == [2048] * 54 + [1024] * 6 + [4096] * 6 + [8192] * 6  # each loaded once
+
+
+def test_every_planned_run_has_a_folder_of_its_own() -> None:
+    plans = plan_tables(TABLES, Plan("real3d", "", 0, Recipe()), REAL3D, RECIPES, seeds_from(10))
+    assert len({plan.run("outputs", "ulip2").folder for plan in plans}) == len(plans)
+    plain = plans[0].run("outputs", "ulip2").folder
+    assert plain == Path("outputs/real3d/ulip2/paper/car/seed111")
+    other = replace(plans[0], n_points=1024, sampling_seed=3, bfloat16=True)
+    assert other.label == "paper,n_points=1024,sampling_seed=3,bfloat16=true"
+
+
+def test_baselines_are_planned_once_or_by_train_category() -> None:
+    plans = plan_baselines(("1", "3"), Plan("demo", "", 0, Recipe()), DEMO, seeds_from(2))
+    linear = [(p.train_cat, p.settings.seed) for p in plans if p.name == "ulip_linear"]
+    assert linear == [(c, s) for s in (111, 112) for c in TRAIN_CATEGORIES["demo"]]
+    assert [p.train_cat for p in plans if p.name == "btf"] == [None]
+    assert [p.name for p in plan_baselines(("4",), Plan("demo", "", 0, Recipe()), DEMO, [111])] == [
+        "ulip_zero_shot"
+    ]
+    assert plan_baselines(("2", "5"), Plan("demo", "", 0, Recipe()), DEMO, [111]) == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_are_the_rows_of_table_4(repository: Path, variant: str) -> None:
+    with (PAPER / "table4_ablation.csv").open() as lines:
+        row = next(line for line in csv.DictReader(lines) if line["variant"] == variant)
+    with initialize_config_dir(str(repository / "configs"), version_base="1.3"):
+        config = compose("train", [f"variant={variant}", "recipe=plus"]).recipe
+    assert (config.variant, config.name) == (variant, "plus")
+    if variant == "baseline":
+        return  # nothing is trained
+    found = {
+        "mgfem": config.use_taps,
+        "gfcm": config.use_geometry,
+        "loss_global": config.loss.object > 0,
+        "loss_local": config.loss.point > 0,
+        "loss_geo": config.loss.geometry > 0,
+    }
+    assert found == {name: row[name] == "1" for name in found}
+
+
+def test_bad_names_are_refused_and_the_nearest_told() -> None:
+    assert check_table("all") == TABLES
+    with pytest.raises(ConfigError, match="table is '6'; expected one of 1, 2, 3, 4, 5, or all"):
+        check_table("6")
+    with pytest.raises(ConfigError, match=r"train_cat is 'geer'.*Did you mean gear"):
+        check_category("geer", DEMO, "train_cat")
+    with pytest.raises(ConfigError, match="seeds is 0"):
+        seeds_from(0)
+    with pytest.raises(DataError, match="table 1 trains on car, chicken, gemstone; none is"):
+        plan_table("1", Plan("real3d", "", 0, Recipe()), ["duck"], RECIPES, [111])
+    # of an incomplete download, what is there
+    plans = plan_table("1", Plan("real3d", "", 0, Recipe()), ["car", "duck"], RECIPES, [111])
+    assert [plan.train_cat for plan in plans] == ["car"]
+
+
+def test_a_finished_run_is_left_as_it_is_and_other_settings_are_named(tmp_path: Path) -> None:
+    dataset = Folder(write_tiny_dataset(tmp_path / "set"))
+    store = FeatureStore(tmp_path / "store", tiny_model(), POINTS)
+    plan = Plan(dataset.name, "egg", 111, replace(RECIPE, epochs=1), POINTS)
+
+    def again(plan: Plan) -> int:
+        run = train_plan(plan, dataset, store, tmp_path, "again", {}, quiet=True)
+        assert run is not None
+        return run.detector_path.stat().st_mtime_ns
+
+    assert again(plan) == again(plan)
+    changed = replace(plan, recipe=replace(plan.recipe, learning_rate=1e-5))
+    with pytest.raises(DataError, match=r"trained with recipe.learning_rate 0.0005, not 1e-05"):
+        again(changed)
+    with pytest.raises(ConfigError, match="baseline is ULIP alone"):
+        again(replace(plan, recipe=replace(plan.recipe, variant="baseline")))
+    run = plan.run(tmp_path, store.model.config.name)
+    with run.claimed(wait=False) as mine:
+        assert mine
+        assert train_plan(plan, dataset, store, tmp_path, "", {}, wait=False) is None
