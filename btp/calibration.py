@@ -49,6 +49,7 @@ class Calibration:
         scans: number of good scans behind it.
         object: of the object score: above it a scan is DEFECT.
         point: of point scores: `rate` of good scans have any point above it.
+        coverage: with which the good scans were scored, and others have to be.
     """
 
     detector: str
@@ -56,6 +57,7 @@ class Calibration:
     scans: int
     object: Threshold
     point: Threshold
+    coverage: str = "sampled"
 
     @property
     def scans_needed(self) -> int:
@@ -79,7 +81,11 @@ class Calibration:
 
 
 def calibrate(
-    detector: str, object_scores: Sequence[float], point_maxima: Sequence[float], rate: float
+    detector: str,
+    object_scores: Sequence[float],
+    point_maxima: Sequence[float],
+    rate: float,
+    coverage: str = "sampled",
 ) -> Calibration:
     """Set both thresholds.
 
@@ -88,6 +94,7 @@ def calibrate(
         object_scores: one for each good scan.
         point_maxima: the highest point score of each.
         rate: of false alarms, in 0..1, exclusive.
+        coverage: with which they were scored.
 
     Raises:
         ConfigError: if the rate is out of range, or there is no scan.
@@ -98,6 +105,7 @@ def calibrate(
         scans=len(object_scores),
         object=alarm_threshold(object_scores, rate),
         point=alarm_threshold(point_maxima, rate),
+        coverage=coverage,
     )
 
 

@@ -13,36 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.data.formats import write_ply
+from btp.data.formats import read_scalars, write_ply
 from btp.errors import DataError
 from btp.files import write_text
-from btp.geometry import nearest_rows
 from btp.inference import ScoredScan
-from btp.metrics.ground_truth import regions
+from btp.regions import OUTSIDE, Region, defect_regions
 from btp.report.pictures import draw_around, paint
 from btp.surface import thin
 
-MAX_REGION_POINTS = 100_000  # connected at once; bounds the memory for their pairs
-MAX_DRAWN = 20_000
-
-
-@dataclass(frozen=True)
-class Region:
-    """Connected points above the point threshold.
-
-    Attributes:
-        points: number of them.
-        size: extent along x, y and z, in the scan's units.
-        centre: mean, in the scan's coordinates.
-        mean_score: of its points.
-        max_score: of its points.
-    """
-
-    points: int
-    size: list[float]
-    centre: list[float]
-    mean_score: float
-    max_score: float
+MAX_DRAWN = 10_000  # points in a picture: it takes most of the time
 
 
 @dataclass(frozen=True)
@@ -57,6 +36,7 @@ class Result:
         verdict: OK, DEFECT, or "" without a calibration.
         max_point_score: in 0..1, over all that was looked at.
         regions: number of defect regions.
+        spacing: as in `Prediction`, in the scan's units.
         note: what a reader of the scores should know.
         error: why there are none.
     """
@@ -68,6 +48,7 @@ class Result:
     verdict: str = ""
     max_point_score: float | None = None
     regions: int | None = None
+    spacing: float | None = None
     note: str = ""
     error: str = ""
 
@@ -80,6 +61,7 @@ class Made:
         content: digest of the scan's file.
         detector: digest of the detector's.
         btp: version of this program.
+        coverage: with which it was scored.
         point_threshold: above which points are part of a region.
         picture: whether one was asked for.
     """
@@ -87,8 +69,24 @@ class Made:
     content: str
     detector: str
     btp: str
+    coverage: str
     point_threshold: float
     picture: bool
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """The scores of what was judged of a scan, read back.
+
+    Attributes:
+        points: [M, 3], in the scan's units.
+        scores: float32 [M]; nan at rows that are no measured points.
+        regions: int32 [M], -1 outside of all.
+    """
+
+    points: NDArray[np.floating]
+    scores: NDArray[np.float32]
+    regions: NDArray[np.int32]
 
 
 class Outputs:
@@ -103,14 +101,15 @@ class Outputs:
         """
         self.name = name
         self.heat_map = folder / f"{name}.scores.ply"
+        self.surface = folder / f"{name}.surface.ply"
         self.picture = folder / f"{name}.png"
         self.record = folder / f"{name}.regions.json"
 
     def read(self, made: Made) -> Result | None:
         """The result of an earlier run, if it was made from the same and is whole."""
-        files = [self.heat_map, self.picture] if made.picture else [self.heat_map]
         try:
             record = json.loads(self.record.read_text("utf-8"))
+            files = [self.record.with_name(name) for name in record["files"]]
             same = record["made"] == asdict(made) and all(file.is_file() for file in files)
             return Result(**record["result"]) if same else None
         except (OSError, ValueError, TypeError, KeyError):
@@ -122,80 +121,80 @@ class Outputs:
         Raises:
             DataError: if the folder cannot be written or the disk is full.
         """
-        threshold, values = made.point_threshold, scored.surface_scores
-        found = defect_regions(scored.scan.surface, values, threshold)
+        scan, values = scored.scan, scored.surface_scores
+        found, numbers = defect_regions(scan.surface, values, made.point_threshold)
         result = Result(
             file=self.name,
-            points=len(scored.scan.points),
+            points=len(scan.points),
             object_score=scored.object_score,
             max_point_score=float(values.max()),
             regions=len(found),
+            spacing=scored.spacing,
             note="; ".join(_notes(scored)),
         )
         # Without the old record, the scan counts as not done until all is written.
         _remove(self.record)
-        highest = max(float(values.max()), 2 * threshold)  # what is below it has the paler colours
-        colours = paint(scored.point_scores / highest)
-        scalars = {"anomaly": scored.point_scores}
-        write_ply(self.heat_map, scored.scan.points, scalars, colours)
+        # what is below the threshold has the paler colours
+        highest = max(float(values.max()), 2 * made.point_threshold)
+        files = self._write_heat_maps(scored, numbers, highest)
         if made.picture:
             rows = thin(np.arange(len(values)), MAX_DRAWN)
             caption = (
                 f"object score {scored.object_score:.3f}, highest point score {values.max():.3f}"
             )
-            draw_around(scored.scan.surface[rows], values[rows], self.picture, caption, highest)
+            draw_around(scan.surface[rows], values[rows], self.picture, caption, highest)
+            files.append(self.picture)
         else:
             _remove(self.picture)
-        record: dict[str, Any] = {"result": asdict(result), "made": asdict(made)}
-        record["regions"] = [asdict(region) for region in found]
-        write_text(self.record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        self._write_record(result, made, found, files)
         return result
 
+    def _write_heat_maps(
+        self, scored: ScoredScan, numbers: NDArray[np.int32], highest: float
+    ) -> list[Path]:
+        """The scan's own points with their scores; of a coarse mesh, also what was judged of it."""
+        scan = scored.scan
+        scalars: dict[str, NDArray] = {"anomaly": scored.point_scores}
+        if not scan.sampled:
+            scalars["region"] = np.full(len(scan.points), OUTSIDE, np.int32)
+            scalars["region"][scan.valid] = numbers
+        colours = paint(scored.point_scores / highest)
+        write_ply(self.heat_map, scan.points, scalars, colours)
+        if not scan.sampled:
+            _remove(self.surface)
+            return [self.heat_map]
+        scalars = {"anomaly": scored.surface_scores, "region": numbers}
+        colours = paint(scored.surface_scores / highest)
+        write_ply(self.surface, scan.surface, scalars, colours)
+        return [self.heat_map, self.surface]
 
-def defect_regions(
-    points: NDArray[np.floating], scores: NDArray[np.floating], threshold: float
-) -> list[Region]:
-    """Connected regions of points above a threshold, as AU-PRO connects them.
+    def _write_record(
+        self, result: Result, made: Made, found: list[Region], files: list[Path]
+    ) -> None:
+        record: dict[str, Any] = {"result": asdict(result), "made": asdict(made)}
+        record["files"] = [file.name for file in files]
+        record["regions"] = [asdict(region) for region in found]
+        write_text(self.record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
-    Of more than 100,000 distinct points above it, so many are connected, and the others belong to
-    their nearest.
+    def scores(self) -> HeatMap:
+        """What was judged, with its scores.
 
-    Args:
-        points: [M, 3], finite, any unit.
-        scores: [M].
-        threshold: exclusive.
-
-    Returns:
-        The regions, that of the highest score first.
-    """
-    above = scores > threshold
-    if not above.any():
-        return []
-    inside, values = points[above].astype(np.float64), scores[above]
-    spots = thin(np.unique(inside, axis=0), MAX_REGION_POINTS)
-    ids = regions(spots, np.ones(len(spots), bool))[nearest_rows(inside, spots)]
-    order = np.argsort(ids, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
-    found = [_region(inside[rows], values[rows]) for rows in members]
-    return sorted(found, key=lambda region: (-region.max_score, -region.points))
-
-
-def _region(points: NDArray[np.float64], values: NDArray[np.floating]) -> Region:
-    return Region(
-        points=len(points),
-        size=np.ptp(points, axis=0).tolist(),
-        centre=points.mean(0).tolist(),
-        mean_score=float(values.mean(dtype=np.float64)),
-        max_score=float(values.max()),
-    )
+        Raises:
+            DataError: if it was not written, or is damaged.
+        """
+        path = self.surface if self.surface.is_file() else self.heat_map
+        points, scalars = read_scalars(path, ("anomaly", "region"))
+        return HeatMap(points, scalars["anomaly"], scalars["region"].astype(np.int32))
 
 
 def _notes(scored: ScoredScan) -> list[str]:
     scan = scored.scan
     notes = []
-    if not scan.valid.all():
-        count = np.count_nonzero(~scan.valid)
-        notes.append(f"points without coordinates, and so without a score: {count:,}")
+    unknown = np.count_nonzero(~scan.valid) - scan.holes
+    if unknown:
+        notes.append(f"points without coordinates, and so without a score: {unknown:,}")
+    if scan.holes:
+        notes.append(f"points at (0, 0, 0), taken for holes and not scored: {scan.holes:,}")
     if scan.sampled:
         notes.append(f"coarse mesh: judged by {len(scan.surface):,} points of its surface")
     if scored.repeated:

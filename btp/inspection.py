@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,11 +14,13 @@ from tqdm import tqdm
 
 import btp
 from btp.calibration import Calibration, calibrate
+from btp.data.coverage import COVERAGES, Coverage
 from btp.data.formats import POINT_SUFFIXES
 from btp.errors import ConfigError, DataError
-from btp.files import file_digest, write_text
+from btp.files import file_digest
 from btp.findings import Made, Outputs, Result
-from btp.inference import Inspector, ReadyScan
+from btp.inference import COVERAGE, Inspector, ReadyScan
+from btp.score_table import ScoreTable
 
 UNCALIBRATED = 0.5
 """Point threshold without a calibration: as near to the anomalous prompt as to the normal one."""
@@ -87,12 +87,13 @@ def inspect(
     calibration: Calibration | None = None,
     pictures: bool = True,
     workers: int | None = None,
+    coverage: Coverage = COVERAGE,
 ) -> list[Result]:
     """Score scans one by one, and write what is found.
 
-    For each scan `out` gets `<name>.scores.ply`, `<name>.png` and `<name>.regions.json`, and for
-    all of them scores.csv. A scan that an earlier run has finished with the same detector, file
-    and threshold is not scored again.
+    For each scan `out` gets `<name>.scores.ply`, `<name>.png` and `<name>.regions.json`, for a
+    coarse mesh also `<name>.surface.ply`, and for all of them scores.csv. A scan that an earlier
+    run has finished with the same detector, file, coverage and threshold is not scored again.
 
     Args:
         inspector: the detector.
@@ -101,8 +102,9 @@ def inspect(
         calibration: of the detector; without one there is no verdict, and the point threshold is
             0.5.
         pictures: whether to draw them.
-        workers: reading threads, by default one a core, at most eight. So many scans and one more
-            are in memory at a time.
+        workers: reading threads, by default one a core, at most eight. So many scans and three
+            more are in memory at a time: one is scored, and two are waiting to be written.
+        coverage: as in `Inspector.predict`.
 
     Returns:
         One result a scan, in order.
@@ -110,29 +112,65 @@ def inspect(
     Raises:
         DataError: if the results cannot be written. Nothing half-written is left.
     """
-    threshold = UNCALIBRATED if calibration is None else calibration.point.value
+    threshold = point_threshold(calibration)
 
     def read(path: Path) -> tuple[Made, Result | ReadyScan]:
-        made = Made(file_digest(path), inspector.digest, btp.__version__, threshold, pictures)
-        return made, Outputs(out, scans.name(path)).read(made) or inspector.ready(path)
+        digest = file_digest(path)
+        made = Made(digest, inspector.digest, btp.__version__, coverage, threshold, pictures)
+        return made, Outputs(out, scans.name(path)).read(made) or inspector.ready(path, coverage)
 
-    results = []
-    for path, reading in _ahead(read, scans.paths, workers):
-        outputs = Outputs(out, scans.name(path))
-        try:
-            made, found = reading.result()
-            scored = inspector.score([found])[0] if isinstance(found, ReadyScan) else found
-        except DataError as error:
-            results.append(Result(outputs.name, error=str(error)))
-            continue
-        result = scored if isinstance(scored, Result) else outputs.write(scored, made)
-        results.append(_decide(result, calibration))
-    write_text(out / "scores.csv", _as_csv(results))
+    def begin() -> Iterator[Future[Result]]:
+        for path, reading in _ahead(read, scans.paths, workers):
+            outputs = Outputs(out, scans.name(path))
+            try:
+                made, found = reading.result()
+                scored = inspector.score([found])[0] if isinstance(found, ReadyScan) else found
+            except DataError as error:
+                scored = Result(outputs.name, error=str(error))
+            if isinstance(scored, Result):
+                yield writer.submit(lambda result: result, scored)
+            else:
+                yield writer.submit(outputs.write, scored, made)
+
+    results, table = list[Result](), ScoreTable(out)
+    with ThreadPoolExecutor(1) as writer:  # one: Matplotlib draws in one thread at a time
+        for writing in _behind(begin()):
+            results.append(_decide(writing.result(), calibration))
+            table.add(results[-1])
+    table.finish(results)
     return results
 
 
+def point_threshold(calibration: Calibration | None) -> float:
+    """Above which points are part of a region."""
+    return UNCALIBRATED if calibration is None else calibration.point.value
+
+
+def chosen_coverage(asked: str | None, calibration: Calibration | None = None) -> Coverage:
+    """How to cover scans: as asked for, or else as the thresholds were set, or else by default.
+
+    Raises:
+        ConfigError: if it is unknown, or other than that of the thresholds.
+    """
+    set_with = None if calibration is None else calibration.coverage
+    wanted = asked or set_with or COVERAGE
+    known = next((name for name in COVERAGES if name == wanted), None)
+    if known is None:
+        raise ConfigError(f"coverage is {wanted!r}; expected {' or '.join(COVERAGES)}")
+    if set_with not in (None, known):
+        raise ConfigError(
+            f"coverage is {known}, and the alarm thresholds were set with {set_with}, which gives "
+            f"other scores; calibrate again with coverage={known}, or leave it out"
+        )
+    return known
+
+
 def calibrate_on(
-    inspector: Inspector, scans: Scans, false_alarms: float, workers: int | None = None
+    inspector: Inspector,
+    scans: Scans,
+    false_alarms: float,
+    workers: int | None = None,
+    coverage: Coverage = COVERAGE,
 ) -> Calibration:
     """Score good scans, and set the thresholds by them.
 
@@ -141,11 +179,11 @@ def calibrate_on(
         ConfigError: if the rate of false alarms is out of range.
     """
     objects, maxima = [], []
-    for _, reading in _ahead(inspector.ready, scans.paths, workers):
+    for _, reading in _ahead(lambda path: inspector.ready(path, coverage), scans.paths, workers):
         scored = inspector.score([reading.result()])[0]
         objects.append(scored.object_score)
         maxima.append(float(scored.surface_scores.max()))
-    return calibrate(inspector.digest, objects, maxima, false_alarms)
+    return calibrate(inspector.digest, objects, maxima, false_alarms, coverage)
 
 
 def exit_code(results: list[Result]) -> int:
@@ -177,23 +215,20 @@ def _ahead(
         pool.shutdown(cancel_futures=True)
 
 
+def _behind(futures: Iterator[Future[T]]) -> Iterator[Future[T]]:
+    """Yield each future after the next was asked for: its work goes on while that is prepared."""
+    last = None
+    for future in futures:
+        if last is not None:
+            yield last
+        last = future
+    if last is not None:
+        yield last
+
+
 def _decide(result: Result, calibration: Calibration | None) -> Result:
     if calibration is None or result.object_score is None:
         return result
     threshold = calibration.object.value
     verdict = "DEFECT" if result.object_score > threshold else "OK"
     return replace(result, threshold=threshold, verdict=verdict)
-
-
-def _as_csv(results: list[Result]) -> str:
-    text = io.StringIO()
-    sheet = csv.DictWriter(text, [field.name for field in fields(Result)], lineterminator="\n")
-    sheet.writeheader()
-    for result in results:
-        sheet.writerow(
-            {
-                name: f"{value:.6f}" if isinstance(value, float) else value
-                for name, value in asdict(result).items()
-            }
-        )
-    return text.getvalue()

@@ -8,14 +8,15 @@ from omegaconf import DictConfig
 
 from btp.calibration import write_calibration
 from btp.inference import calibration_path, load
-from btp.inspection import calibrate_on, find_scans
+from btp.inspection import calibrate_on, chosen_coverage, find_scans
 
 
 @script("calibrate")
 def main(config: DictConfig) -> None:
     scans = find_scans(str(config.normal))
     detector = load(config.detector, device_from(config))
-    calibration = calibrate_on(detector, scans, config.false_alarms, config.workers)
+    coverage = chosen_coverage(config.coverage)
+    calibration = calibrate_on(detector, scans, config.false_alarms, config.workers, coverage)
     path = calibration_path(config.detector, config.out)
     write_calibration(path, calibration)
     print(calibration.describe())

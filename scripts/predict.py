@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from _paths import take_paths_as_typed
-from _session import device_from, script
+from _session import device_from, script, whole
 from omegaconf import DictConfig
 
 from btp.calibration import read_calibration
 from btp.findings import Result
 from btp.inference import calibration_path, load
-from btp.inspection import exit_code, find_scans, inspect
+from btp.inspection import chosen_coverage, exit_code, find_scans, inspect, point_threshold
+from btp.overview import Inspected, write_overview
 
 
 @script("predict")
@@ -23,13 +24,32 @@ def main(config: DictConfig) -> None:
     calibration = None
     if config.calibration is not None or path.is_file():
         calibration = read_calibration(path, detector.digest)
-    results = inspect(detector, scans, out, calibration, config.pictures, config.workers)
+    coverage = chosen_coverage(config.coverage, calibration)
+    settings = (config.pictures, config.workers, coverage)
+    results = inspect(detector, scans, out, calibration, *settings)
     for result in results:
         print(line(result))
     if calibration is None:
         print("not calibrated, so no verdict: python scripts/calibrate.py normal=DIR detector=...")
     print(out / "scores.csv")
+    inspections = [Inspected(shown(config.detector), out, results, point_threshold(calibration))]
+    if config.compare is not None:
+        other, folder = load(config.compare, device_from(config)), out / "_compared"
+        compared = inspect(other, scans, folder, None, *settings)
+        inspections.append(
+            Inspected(shown(config.compare), folder, compared, point_threshold(None))
+        )
+        print(folder / "scores.csv")
+    if config.viewer:
+        left = write_overview(out / "viewer.html", inspections, whole(config, "viewer_scans"))
+        if left is not None:
+            print(f"{out / 'viewer.html'}" + (f" ({left:,} lower scores left out)" if left else ""))
     raise SystemExit(exit_code(results))
+
+
+def shown(detector: str) -> str:
+    """A detector's name in the viewer: as it was typed, without what all files end in."""
+    return str(detector).removesuffix("/detector.safetensors")
 
 
 def line(result: Result) -> str:
@@ -40,5 +60,5 @@ def line(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    take_paths_as_typed("input", "detector", "out", "calibration")
+    take_paths_as_typed("input", "detector", "compare", "out", "calibration")
     main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from btp.data.formats import (
     read_labelled_points,
     read_mesh,
     read_points,
+    read_scalars,
     write_labelled_txt,
     write_pcd,
     write_ply,
 )
 from btp.data.formats.pcd import decode_pcd, encode_pcd
-from btp.data.formats.ply import decode_ply_points, encode_ply
+from btp.data.formats.ply import decode_ply_points, decode_ply_scalars, encode_ply
 from btp.errors import DataError
 
 SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.5]])
@@ -169,6 +171,85 @@ def test_ply_scalars_and_colours_are_stored_by_name(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ply"]
 
 
+def stored_as(encoded: bytes) -> str:
+    return next(kind for kind in ("double", "float") if f"property {kind} x".encode() in encoded)
+
+
+def test_ply_keeps_the_shape_far_from_the_origin() -> None:
+    """A grid of spacing 0.001 about 1, 1,000 and 1,000,000 units away; float32 keeps 1 in 10^7."""
+    grid = np.mgrid[:20, :20].reshape(2, -1).T * 0.001
+    near = np.column_stack([grid, np.zeros(len(grid))])
+    for offset, kind in ((1.0, "float"), (1000.0, "double"), (1e6, "double")):
+        encoded = encode_ply(near + offset, {"score": np.arange(400.0)})
+        assert stored_as(encoded) == kind
+        read = decode_ply_points(encoded)
+        assert np.abs(read - (near + offset)).max() <= 1e-3 * 0.001
+        np.testing.assert_array_equal(
+            decode_ply_scalars(encoded, ["score"])["score"], np.arange(400.0)
+        )
+
+
+@pytest.mark.parametrize(
+    ("points", "kind"),
+    [
+        ((SQUARE + 1e6).astype(np.float32), "float"),  # nothing more to keep
+        (SQUARE + 1e6, "float"),  # whole and half numbers are exact in float32
+        (SQUARE * 1e-50, "double"),
+        (SQUARE * 1e50, "double"),
+        (np.full((3, 3), 1 / 3), "double"),  # equal points tell no spacing
+        (np.full((1, 3), 1 / 3), "double"),
+        (np.full((4, 3), np.nan), "float"),
+        (np.insert(SQUARE / 3, 1, np.nan, axis=0), "float"),
+        (np.insert(SQUARE / 3 + 1e5, 1, np.nan, axis=0), "double"),
+    ],
+)
+def test_which_ply_needs_double(points: NDArray, kind: str) -> None:
+    assert stored_as(encode_ply(points)) == kind
+
+
+def test_scalars_come_back_and_absent_ones_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ply"
+    write_ply(path, SQUARE, {"score": np.array([0.25, np.nan, 1, 2])})
+    points, scalars = read_scalars(path, ["score"])
+    np.testing.assert_array_equal(points, SQUARE)
+    np.testing.assert_array_equal(scalars["score"], [0.25, np.nan, 1, 2])
+    with pytest.raises(DataError, match=r"a\.ply: .*no values region of its vertices"):
+        read_scalars(path, ["score", "region"])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"a\.ply: .*cut off"):
+        read_scalars(path, ["score"])
+
+
+@pytest.mark.parametrize("suffix", [".las", ".laz"])
+def test_las(tmp_path: Path, suffix: str) -> None:
+    laspy = pytest.importorskip("laspy", reason="the extra las is not installed")
+    points = np.random.default_rng(0).uniform(-5, 5, (500, 3)).round(3)
+    points += np.array([4e5, 5e6, 100])
+    header = laspy.LasHeader(point_format=2, version="1.2")
+    header.scales, header.offsets = [0.001] * 3, [4e5, 5e6, 0]
+    file = laspy.LasData(header)
+    file.x, file.y, file.z = points.T
+    file.red = np.arange(500)
+    path = tmp_path / f"scan{suffix}"
+    file.write(str(path))
+    read = read_points(path)
+    assert read.dtype == np.float64
+    np.testing.assert_allclose(read, points, atol=1e-6)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=rf"scan\{suffix}: not readable as {suffix[1:]}"):
+        read_points(path)
+    path.write_bytes(b"LASF")
+    with pytest.raises(DataError, match="not a whole LAS file"):
+        read_points(path)
+
+
+def test_las_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "laspy", None)
+    (tmp_path / "scan.laz").write_bytes(b"LASF")
+    with pytest.raises(DataError, match=r"scan\.laz: .*not installed; install the extra `las`"):
+        read_points(tmp_path / "scan.laz")
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_ply_of_both_byte_orders(tmp_path: Path, order: str) -> None:
     name = {"<": "little", ">": "big"}[order]
@@ -275,7 +356,7 @@ PCD = pcd(SQUARE.astype(np.float32), "binary")
 BAD = {
     "empty.pcd": (b"", r"empty \(0 bytes\).*7z.*unar"),
     "lfs.ply": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
-    "scan.las": (b"LASF", r"'\.las' are not read; known are " + ", ".join(POINT_SUFFIXES)),
+    "scan.e57": (b"ASTM", r"'\.e57' are not read; known are " + ", ".join(POINT_SUFFIXES)),
     "cut.pcd": (PCD[:-5], r"holds 67 bytes of points, its header announces 72 \(4 points of 18"),
     "long.pcd": (PCD + PCD[-18:], "holds 90 bytes"),
     "head.pcd": (PCD[:40], "no DATA line"),

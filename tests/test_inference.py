@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ def dented(root: Path, inspector: Inspector) -> NDArray[np.float64]:
     return read_labelled_points(root / "data" / "box" / "GT" / "box_sink1.txt")[0]
 
 
+def dense_box(dented: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The dented ellipsoid with ten points where it had one."""
+    noise = np.random.default_rng(0).normal(size=(10, *dented.shape))
+    return np.asarray((dented + 0.02 * noise).reshape(-1, 3))
+
+
 def write_box(path: Path, faces: bool = True) -> Path:
     lines = [f"v {x} {y} {z}" for x, y, z in CORNERS]
     path.write_text("\n".join(lines + [f"f {quad}" for quad in QUADS if faces]))
@@ -68,6 +75,49 @@ def test_a_list_is_scored_like_its_parts(root: Path, inspector: Inspector) -> No
         np.testing.assert_allclose(together.point_scores, alone.point_scores, atol=1e-5)
 
 
+def test_dense_is_the_mean_of_its_samplings(
+    inspector: Inspector, dented: NDArray[np.float64]
+) -> None:
+    scan = dense_box(dented)
+    ready = inspector.ready(scan, "dense")
+    assert ready.points.shape == (4, 128, 3) and ready.channels is not None
+    alone = [
+        inspector.score(
+            [
+                replace(
+                    ready,
+                    points=ready.points[[i]],
+                    channels=ready.channels[[i]],
+                    surface_rows=ready.surface_rows[[i]],
+                    valid_rows=ready.valid_rows[[i]],
+                )
+            ]
+        )[0]
+        for i in range(4)
+    ]
+    prediction = inspector.predict(scan, coverage="dense")
+    mean = np.mean([one.point_scores for one in alone], axis=0)
+    np.testing.assert_allclose(prediction.point_scores, mean, atol=1e-6)
+    assert prediction.object_score == pytest.approx(np.mean([one.object_score for one in alone]))
+    first = inspector.predict(scan, coverage="sampled")
+    np.testing.assert_allclose(alone[0].point_scores, first.point_scores, atol=0.05)
+    assert prediction.spacing < 0.7 * first.spacing
+    # told in the scan's units
+    assert inspector.predict(8 * scan, coverage="dense").spacing == pytest.approx(
+        8 * prediction.spacing, rel=1e-4
+    )
+
+
+def test_dense_scans_of_several_sizes_in_one_list(
+    inspector: Inspector, dented: NDArray[np.float64]
+) -> None:
+    scans = [dense_box(dented), dented[:100], dented, dense_box(dented)[:1000]]  # 4, 1, 4, 4
+    for scan, together in zip(scans, inspector.predict([*scans], coverage="dense"), strict=True):
+        alone = inspector.predict(scan, coverage="dense")
+        assert together.object_score == pytest.approx(alone.object_score, abs=1e-5)
+        np.testing.assert_allclose(together.point_scores, alone.point_scores, atol=1e-5)
+
+
 @pytest.mark.parametrize("unit", [2.0**-60, 2.0**60])
 def test_units_do_not_matter(
     inspector: Inspector, dented: NDArray[np.float64], unit: float
@@ -88,6 +138,31 @@ def test_points_that_the_sensor_did_not_see_keep_their_place(
     np.testing.assert_array_equal(scores[~np.isnan(scores)], inspector.predict(dented).point_scores)
 
 
+def test_holes_at_the_origin_are_no_points(
+    inspector: Inspector, dented: NDArray[np.float64]
+) -> None:
+    seen = dented + 50
+    holed = np.insert(seen, np.arange(0, 400, 4), 0.0, axis=0)
+    with pytest.warns(UserWarning, match=r"100 of 500 points are exactly \(0, 0, 0\) and were"):
+        scores = inspector.predict(holed).point_scores
+    assert np.flatnonzero(np.isnan(scores)).tolist() == np.flatnonzero((holed == 0).all(1)).tolist()
+    np.testing.assert_array_equal(scores[~np.isnan(scores)], inspector.predict(seen).point_scores)
+
+
+@pytest.mark.parametrize(
+    ("points", "why"),
+    [
+        (np.insert(np.eye(3), 1, np.zeros((9, 3)), axis=0), "nine may be points"),
+        (np.repeat(np.mgrid[:3, :3, :3].reshape(3, -1).T, 10, 0), "no other place is rarer"),
+        (np.zeros((50, 3)), "there is nothing else"),
+    ],
+    ids=["few", "duplicates", "all"],
+)
+def test_points_at_the_origin_are_kept(points: NDArray, why: str) -> None:
+    scan = read_scan(points)
+    assert (scan.holes, len(scan.surface)) == (0, len(points)), why
+
+
 def test_a_coarse_mesh_is_judged_by_its_surface(tmp_path: Path, inspector: Inspector) -> None:
     path = write_box(tmp_path / "box.obj")
     scan = read_scan(path)
@@ -106,7 +181,8 @@ def test_a_coarse_mesh_is_judged_by_its_surface(tmp_path: Path, inspector: Inspe
 def test_vertices_take_the_score_of_the_surface_beside_them(
     tmp_path: Path, inspector: Inspector
 ) -> None:
-    scored = inspector.score([inspector.ready(write_box(tmp_path / "box.obj"))])[0]
+    ready = inspector.ready(write_box(tmp_path / "box.obj"), "sampled")
+    scored = inspector.score([ready])[0]
     for corner, score in zip(CORNERS, scored.point_scores, strict=True):
         # of 20,000 points, the nearest has the nearest sampled point in all but ties
         near = np.argsort(((scored.scan.surface - corner) ** 2).sum(1))[:5]
@@ -175,7 +251,7 @@ def test_a_model_that_gives_no_number(
 ) -> None:
     ready = inspector.ready(dented)
     assert ready.channels is not None
-    ready.channels[0, 0] = float("nan")
+    ready.channels[-1, 0, 0] = float("nan")
     with pytest.raises(DataError, match="no finite score"):
         inspector.score([ready])
 
@@ -190,3 +266,11 @@ def test_a_detector_is_known_by_its_content(
     assert calibration_path(copy, "mine.json") == Path("mine.json")
     with pytest.raises(WeightsError, match="neither a detector's file nor a name"):
         load(tmp_path / "other.safetensors")
+
+
+def test_16_bit_stays_near_the_scores_of_32(
+    detector: Path, inspector: Inspector, dented: NDArray[np.float64]
+) -> None:
+    full, half = inspector.predict(dented), load(detector, bfloat16=True).predict(dented)
+    assert 0 < abs(full.point_scores - half.point_scores).max() < 0.02
+    assert half.object_score == pytest.approx(full.object_score, abs=0.02)

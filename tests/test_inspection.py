@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import resource
 import runpy
 import sys
@@ -18,12 +20,22 @@ from trained import train_tiny
 
 import btp
 from btp.calibration import Calibration, alarm_threshold
+from btp.data.coverage import COVERAGES
 from btp.data.formats import read_points, write_ply
 from btp.data.formats.ply import decode_ply_points
+from btp.data.reading import SURFACE_POINTS
 from btp.errors import ConfigError, DataError
-from btp.findings import Result, defect_regions
-from btp.inference import Inspector
-from btp.inspection import _ahead, calibrate_on, exit_code, find_scans, inspect
+from btp.findings import Outputs, Result
+from btp.inference import COVERAGE, Inspector
+from btp.inspection import (
+    _ahead,
+    calibrate_on,
+    chosen_coverage,
+    exit_code,
+    find_scans,
+    inspect,
+)
+from btp.regions import defect_regions
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +122,15 @@ def test_regions_by_hand() -> None:
     points = np.concatenate([plate, np.add(plate, [100, 0, 0]), np.add(plate, [0, 50, 0]), plate])
     scores = np.repeat([0.9, 0.6, 0.5, 0.9], 40)
     scores[3] = 0.95
-    first, second = defect_regions(points, scores, 0.5)
+    (first, second), numbers = defect_regions(points, scores, 0.5)
+    assert numbers.tolist() == 40 * [0] + 40 * [1] + 40 * [-1] + 40 * [0]
     assert (first.points, second.points) == (80, 40)  # duplicates count
     assert first.size == [9, 3, 0]
     assert first.centre == [4.5, 1.5, 5]
     assert second.centre == [104.5, 1.5, 5]
     assert first.mean_score == pytest.approx((79 * 0.9 + 0.95) / 80)
     assert (first.max_score, second.max_score) == (0.95, 0.6)
-    assert defect_regions(points, scores, 0.95) == []
+    assert defect_regions(points, scores, 0.95)[0] == []
 
 
 def test_regions_of_many_points_are_those_of_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +140,13 @@ def test_regions_of_many_points_are_those_of_fewer(monkeypatch: pytest.MonkeyPat
     points = np.concatenate([plate, plate + 100, plate + 200])
     points += rng.uniform(-0.3, 0.3, points.shape)
     scores = np.repeat([0.7, 0.8, 0.9], 1024)
-    whole = defect_regions(points, scores, 0.5)
+    whole, numbers = defect_regions(points, scores, 0.5)
     assert [region.points for region in whole] == [1024, 1024, 1024]
-    monkeypatch.setattr("btp.findings.MAX_REGION_POINTS", 2000)
-    assert defect_regions(points, scores, 0.5) == whole
+    monkeypatch.setattr("btp.regions.MAX_REGION_POINTS", 2000)
+    again, their_numbers = defect_regions(points, scores, 0.5)
+    assert again == whole
+    np.testing.assert_array_equal(their_numbers, numbers)
+    assert numbers.tolist() == np.repeat([2, 1, 0], 1024).tolist()  # the highest score first
 
 
 def test_what_is_written(
@@ -154,8 +170,9 @@ def test_what_is_written(
         ["scores.csv", *(n + e for n in NAMES if n != NAMES[1] for e in endings)]
     )
     heat = (out / f"{NAMES[3]}.scores.ply").read_bytes()
-    body = np.frombuffer(heat.split(b"end_header\n", 1)[1], "<f4,<f4,<f4,u1,u1,u1,<f4")
+    body = np.frombuffer(heat.split(b"end_header\n", 1)[1], "<f4,<f4,<f4,u1,u1,u1,<f4,<f4")
     assert b"property float scalar_anomaly" in heat
+    assert b"property float scalar_region" in heat
     np.testing.assert_array_equal(np.delete(body["f6"], 7), prediction.point_scores)
     assert np.isnan(body["f6"][7])
     assert np.isnan(decode_ply_points(heat)[7]).all()
@@ -163,13 +180,18 @@ def test_what_is_written(
     above = prediction.point_scores > calibration.point.value
     assert sum(region["points"] for region in record["regions"]) == above.sum() > 0
     assert dent.regions == len(record["regions"])
+    np.testing.assert_array_equal(np.delete(body["f7"], 7) >= 0, above)
+    assert body["f7"].max() == dent.regions - 1
+    assert body["f7"][7] == -1
 
     with (out / "scores.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["file"] for row in rows] == NAMES
-    assert rows[0]["object_score"] == f"{prediction.object_score:.6f}"
-    assert rows[0]["threshold"] == f"{calibration.object.value:.6f}"
-    assert rows[1]["points"] == rows[1]["verdict"] == ""
+    # the worst first; the dents score alike, and then the name decides; last what has no score
+    assert [row["file"] for row in rows] == [NAMES[i] for i in (0, 3, 2, 1)]
+    assert rows[0]["object_score"] == f"{prediction.object_score:.6g}"
+    assert rows[0]["threshold"] == f"{calibration.object.value:.6g}"
+    assert rows[0]["spacing"] == f"{prediction.spacing:.6g}"
+    assert rows[3]["points"] == rows[3]["verdict"] == ""
 
 
 def test_without_a_calibration_there_is_no_verdict(
@@ -189,9 +211,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = Inspector.ready
 
-    def spy(self: Inspector, scan: Any) -> Any:
+    def spy(self: Inspector, scan: Any, coverage: Any) -> Any:
         names.append(Path(scan).name)
-        return real(self, scan)
+        return real(self, scan, coverage)
 
     monkeypatch.setattr(Inspector, "ready", spy)
     return names
@@ -314,6 +336,109 @@ def test_calibration_stops_at_a_broken_scan(inspector: Inspector, good: Path) ->
         calibrate_on(inspector, find_scans(str(good)), 0.05)
 
 
+def test_thresholds_hold_for_their_coverage(
+    inspector: Inspector, calibration: Calibration, tests: Path
+) -> None:
+    good = find_scans(str(tests / "*positive*"))
+    dense, sampled = [calibrate_on(inspector, good, 0.05, None, c) for c in COVERAGES][::-1]
+    assert (dense.coverage, sampled.coverage) == ("dense", "sampled")
+    assert dense.object.value != sampled.object.value
+    assert calibration in (dense, sampled)  # by default
+    assert chosen_coverage(None, dense) == "dense"
+    assert chosen_coverage(None) == COVERAGE
+    assert chosen_coverage("sampled") == "sampled"
+    with pytest.raises(
+        ConfigError, match=r"coverage is sampled, and the alarm.*were set with dense"
+    ):
+        chosen_coverage("sampled", dense)
+    with pytest.raises(ConfigError, match="coverage is 'full'; expected sampled or dense"):
+        chosen_coverage("full")
+
+
+def test_lines_are_kept_while_scans_are_scored(
+    inspector: Inspector, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "scores.csv").write_text("an older table\n")
+    real, calls = Inspector.score, []
+
+    def stop(self: Inspector, batch: Any) -> Any:
+        calls.append(batch)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inspector, "score", stop)
+        with pytest.raises(KeyboardInterrupt):
+            inspect(inspector, find_scans(str(good)), out, pictures=False)
+    lines = (out / "scores.unfinished.csv").read_text().splitlines()
+    assert lines[0].startswith("file,points,object_score,")
+    assert [line.split(",")[0] for line in lines[1:]] == ["box_positive0.pcd", "box_positive1.pcd"]
+    assert (out / "scores.csv").read_text() == "an older table\n"
+
+    results = inspect(inspector, find_scans(str(good)), out, pictures=False)
+    assert not (out / "scores.unfinished.csv").exists()
+    with (out / "scores.csv").open() as file:
+        scores = [float(row["object_score"]) for row in csv.DictReader(file)]
+    assert scores == sorted(scores, reverse=True)
+    assert [result.file for result in results] == [f"box_positive{i}.pcd" for i in range(4)]
+
+
+def test_a_disk_that_fills_while_a_heat_map_is_written(
+    inspector: Inspector, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for the first scan's files and the beginning of the second's."""
+    scans, out = find_scans(str(good)), tmp_path / "out"
+    real, opened = os.fdopen, []
+
+    def fdopen(*arguments: Any) -> Any:
+        file = real(*arguments)
+        opened.append(file)
+        if len(opened) <= 2:  # heat map and record of the first scan
+            return file
+
+        class Full:
+            def __enter__(self) -> Full:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                file.close()
+
+            def write(self, data: bytes) -> int:
+                file.write(data[:50])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        return Full()
+
+    monkeypatch.setattr(os, "fdopen", fdopen)
+    with pytest.raises(
+        DataError, match=r"writing failed \(No space left on device\); nothing was changed"
+    ):
+        inspect(inspector, scans, out, pictures=False)
+    left = sorted(path.name for path in out.iterdir())
+    first = scans.paths[0].name
+    assert left == [f"{first}.regions.json", f"{first}.scores.ply", "scores.unfinished.csv"]
+    assert len(read_points(out / f"{first}.scores.ply")) == 400
+
+
+def test_a_coarse_mesh_also_shows_its_surface(inspector: Inspector, tmp_path: Path) -> None:
+    corners = [(x, y, z) for x in (0, 1) for y in (0, 2) for z in (0, 30)]
+    quads = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]
+    lines = [f"v {x} {y} {z}" for x, y, z in corners] + [f"f {quad}" for quad in quads]
+    (tmp_path / "box.obj").write_text("\n".join(lines))
+    scans, out = find_scans(str(tmp_path / "box.obj")), tmp_path / "out"
+    result = inspect(inspector, scans, out, pictures=False)[0]
+    assert len(read_points(out / "box.obj.scores.ply")) == result.points == 8
+    heat = Outputs(out, "box.obj").scores()
+    assert len(heat.points) == SURFACE_POINTS
+    assert heat.scores.max() == pytest.approx(result.max_point_score)
+    (out / "box.obj.surface.ply").unlink()  # then the scan is not done
+    assert inspect(inspector, scans, out, pictures=False) == [result]
+    assert (out / "box.obj.surface.ply").is_file()
+
+
 @pytest.mark.parametrize(
     ("results", "code"),
     [
@@ -351,7 +476,10 @@ def test_the_scripts(
 
     assert run("predict.py", f"input={good}", *settings, where) == 0
     assert "not calibrated, so no verdict" in capsys.readouterr().out
-    assert run("calibrate.py", f"normal={good}", *settings[:2], "false_alarms=0.2") == 0
+    assert (
+        run("calibrate.py", f"normal={good}", *settings[:2], "false_alarms=0.2", "coverage=sampled")
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "4 good scans, 0.2 false alarms asked for" in shown
     assert str(place / "it's mine.calibration.json") in shown
@@ -369,5 +497,14 @@ def test_the_scripts(
     assert run("predict.py", f"input={mixed / 'broken.stl'}", *settings, where) == 2
     assert run("predict.py", f"input={mixed / 'nothing'}", *settings, where) == 2
     assert "no scan found" in capsys.readouterr().err
+    assert run("predict.py", f"input={good}", f"compare={detector}", *settings, where) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-2:] == [str(place / "out/_compared/scores.csv"), str(place / "out/viewer.html")]
+    page = (place / "out" / "viewer.html").read_text("utf-8")
+    assert "box_positive3.pcd" in page and "it's mine.safetensors and " in page
+    assert run("predict.py", f"input={good}", *settings, where, "viewer_scans=3") == 0
+    assert "viewer.html (1 lower scores left out)" in capsys.readouterr().out
+    assert run("predict.py", f"input={good}", *settings, where, "coverage=dense") == 2
+    assert "the alarm thresholds were set with" in capsys.readouterr().err
     assert run("predict.py", *settings) == 2
     assert "input has no value" in capsys.readouterr().err

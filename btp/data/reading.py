@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ COARSE_FACES = 40_000
 """A mesh of fewer triangles (some 20,000 vertices) is judged by points sampled from its surface:
 CAD has vertices at edges only, while a scanned mesh's own vertices are what was measured."""
 SURFACE_POINTS = 20_000
+MIN_HOLES = 10
+"""So many points at exactly (0, 0, 0), and ten times as many as at any other place, are holes."""
 
 Scan = str | Path | NDArray
 
@@ -28,9 +31,10 @@ class RawScan:
     Attributes:
         name: path, "" for an array.
         points: float [R, 3], every row of the file in its order and units; some may not be finite.
-        valid: bool [R], the finite rows.
-        surface: float [M, 3], what is judged: the finite points, or a sample of a mesh's faces.
+        valid: bool [R], the rows that are measured points: finite, and no hole.
+        surface: float [M, 3], what is judged: the valid points, or a sample of a mesh's faces.
         sampled: whether `surface` is such a sample.
+        holes: number of rows at exactly (0, 0, 0) that mark what the sensor did not see.
     """
 
     name: str
@@ -38,10 +42,14 @@ class RawScan:
     valid: NDArray[np.bool_]
     surface: NDArray[np.floating]
     sampled: bool
+    holes: int = 0
 
 
 def read_scan(scan: Scan) -> RawScan:
     """Read a file of any readable format, or take an array [R, 3] of numbers.
+
+    Organised scans mark what the sensor did not see by NaN or by (0, 0, 0). Rows at the origin
+    count as such holes, with a warning, where they are too many to be measured points.
 
     Raises:
         DataError: missing, unreadable or damaged file, or an array of another shape or kind.
@@ -56,13 +64,34 @@ def read_scan(scan: Scan) -> RawScan:
     else:
         name, points = str(scan), read_points(scan, on_invalid="keep")
         triangles = _coarse_mesh(Path(scan), len(points))
-    valid = np.asarray(np.isfinite(points).all(1))
+    hole = _holes(points)
+    holes = int(np.count_nonzero(hole))
+    valid = np.asarray(np.isfinite(points).all(1)) & ~hole
+    if holes:
+        warnings.warn(
+            f"{name or 'the scan'}: {holes:,} of {len(points):,} points are exactly (0, 0, 0) and "
+            "were ignored: so scanners mark what they did not see",
+            stacklevel=2,
+        )
     if not len(triangles):
         surface = points if valid.all() else points[valid]
-        return RawScan(name, points, valid, surface, sampled=False)
+        return RawScan(name, points, valid, surface, sampled=False, holes=holes)
     density = SURFACE_POINTS / _areas(triangles).sum()
     surface, _ = draw_triangles(triangles)(density, np.random.default_rng(0))
-    return RawScan(name, points, valid, surface, sampled=True)
+    return RawScan(name, points, valid, surface, sampled=True, holes=holes)
+
+
+def _holes(points: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Rows [R] at the origin that cannot be points, because no other place is nearly so common."""
+    zero = np.asarray((points == 0).all(1))
+    count = np.count_nonzero(zero)
+    if count < MIN_HOLES or count == len(points):
+        return np.zeros(len(points), bool)
+    # Equal points have equal keys; that others have too is next to impossible.
+    with np.errstate(invalid="ignore"):
+        keys = points[~zero] @ np.array([1.0, np.sqrt(2), np.pi])
+    places = np.unique(keys[np.isfinite(keys)], return_counts=True)[1]
+    return zero if count > 10 * places.max(initial=0) else np.zeros(len(points), bool)
 
 
 def _coarse_mesh(path: Path, rows: int) -> NDArray[np.float64]:

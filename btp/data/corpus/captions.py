@@ -49,7 +49,7 @@ def describe(
     head = " ".join(dict.fromkeys([*state.split(), *size.split(), *traits[:2], *noun.split()]))
     parts = [*shape.parts, *details]
     shown = [parts[i] for i in rng.permutation(len(parts))[: int(rng.integers(0, 3))]]
-    caption = f"{_article(head)} {head}"
+    caption = f"{article(head)} {head}"
     if shown:
         caption += " with " + " and ".join(shown)
     if defect:
@@ -106,9 +106,10 @@ def _noun(shape: Shape, rng: Rng) -> str:
     if form < 0.7:
         return f"{noun}-like object"
     if form < 0.85:
-        return f"object shaped like {_article(noun)} {noun}"
+        return f"object shaped like {article(noun)} {noun}"
     return "object"
 
 
-def _article(phrase: str) -> str:
+def article(phrase: str) -> str:
+    """The indefinite article of a phrase."""
     return "an" if phrase[0] in "aeiou" else "a"

@@ -31,6 +31,7 @@ class CorpusItem:
         points: float32 [N, 3], about unit size, random pose.
         labels: bool [N], the defective points.
         captions: several wordings of the same facts.
+        nouns: everyday things that it resembles, best first.
         family: a key of `FAMILIES`.
         defect: a key of `btp.data.defects.KINDS`, or "" for a normal object.
     """
@@ -38,6 +39,7 @@ class CorpusItem:
     points: NDArray[np.float32]
     labels: NDArray[np.bool_]
     captions: tuple[str, ...]
+    nouns: tuple[str, ...]
     family: str
     defect: str
 
@@ -79,7 +81,12 @@ def generate(
     )
     points = points + rng.normal(0, NOISE * rng.random() ** 2, points.shape)
     return CorpusItem(
-        (points @ random_turn(rng).T).astype(np.float32), labels, captions, family, defect
+        points=(points @ random_turn(rng).T).astype(np.float32),
+        labels=labels,
+        captions=captions,
+        nouns=tuple(shape.nouns),
+        family=family,
+        defect=defect,
     )
 
 

@@ -25,6 +25,7 @@ from btp.surface import surface_channels
 from btp.types import Cloud
 
 SHARD = 128  # clouds a file
+FORMAT = "2"  # raise it when the same seed gives other clouds or a shard other contents
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class CorpusClouds:
         labels: bool [M, N], the defective points.
         patch_index: int16 [M, G, K]; the first g patches are those of an encoder with g groups.
         captions: M tuples of wordings.
+        nouns: M tuples of everyday things that the cloud resembles, best first.
         families: M names.
     """
 
@@ -45,6 +47,7 @@ class CorpusClouds:
     labels: Tensor
     patch_index: Tensor
     captions: tuple[tuple[str, ...], ...]
+    nouns: tuple[tuple[str, ...], ...]
     families: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -88,7 +91,7 @@ def load_corpus(
 
 
 def _digest(families: Sequence[str]) -> str:
-    return hashlib.blake2b(" ".join(families).encode(), digest_size=4).hexdigest()
+    return hashlib.blake2b(" ".join([FORMAT, *families]).encode(), digest_size=4).hexdigest()
 
 
 def _path(folder: Path, number: int) -> Path:
@@ -99,7 +102,8 @@ def _make(
     number: int, folder: Path, seed: int, families: tuple[str, ...], config: PointBERTConfig
 ) -> None:
     """Write one shard."""
-    points, surface, labels, captions, names = [], [], [], [], []
+    points, surface, labels = [], [], []
+    captions, nouns, names = [], [], []
     for index in range(number * SHARD, (number + 1) * SHARD):
         item = generate(seed, index, families)
         prepared = prepare(Cloud(item.points, name=f"corpus {index}"), seed=index)
@@ -107,6 +111,7 @@ def _make(
         surface.append(surface_channels(prepared.dense, prepared.points))
         labels.append(item.labels[prepared.rows])
         captions.append(item.captions)
+        nouns.append(item.nouns)
         names.append(item.family)
     clouds = torch.from_numpy(np.stack(points))
     content = save(
@@ -116,7 +121,11 @@ def _make(
             "labels": torch.from_numpy(np.stack(labels)),
             "patch_index": patchify(clouds, config).to(torch.int16),
         },
-        metadata={"captions": json.dumps(captions), "families": json.dumps(names)},
+        metadata={
+            "captions": json.dumps(captions),
+            "nouns": json.dumps(nouns),
+            "families": json.dumps(names),
+        },
     )
     write_bytes(_path(folder, number), content)
 
@@ -125,8 +134,12 @@ def _read(path: Path) -> CorpusClouds:
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    captions = tuple(tuple(wordings) for wordings in json.loads(about["captions"]))
-    return CorpusClouds(**tensors, captions=captions, families=tuple(json.loads(about["families"])))
+    return CorpusClouds(
+        **tensors,
+        captions=tuple(map(tuple, json.loads(about["captions"]))),
+        nouns=tuple(map(tuple, json.loads(about["nouns"]))),
+        families=tuple(json.loads(about["families"])),
+    )
 
 
 def _join(shards: Sequence[CorpusClouds]) -> CorpusClouds:
@@ -134,5 +147,6 @@ def _join(shards: Sequence[CorpusClouds]) -> CorpusClouds:
     return CorpusClouds(
         **{name: torch.cat([getattr(shard, name) for shard in shards]) for name in names},
         captions=tuple(c for shard in shards for c in shard.captions),
+        nouns=tuple(n for shard in shards for n in shard.nouns),
         families=tuple(f for shard in shards for f in shard.families),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -12,16 +12,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from btp.data.formats.las import decode_las
 from btp.data.formats.mesh import decode_mesh
 from btp.data.formats.pcd import decode_pcd, encode_pcd
-from btp.data.formats.ply import decode_ply_points, encode_ply
+from btp.data.formats.ply import decode_ply_points, decode_ply_scalars, encode_ply
 from btp.data.formats.table import encode_table, read_table
 from btp.errors import DataError
 from btp.files import write_atomically
 
 MESH_SUFFIXES = (".obj", ".off", ".ply", ".stl")
 TEXT_SUFFIXES = (".csv", ".txt", ".xyz")
-POINT_SUFFIXES = tuple(sorted((*MESH_SUFFIXES, *TEXT_SUFFIXES, ".npy", ".npz", ".pcd")))
+LAS_SUFFIXES = (".las", ".laz")
+POINT_SUFFIXES = tuple(
+    sorted((*MESH_SUFFIXES, *TEXT_SUFFIXES, *LAS_SUFFIXES, ".npy", ".npz", ".pcd"))
+)
 
 _POINT_ARRAYS = ("points", "xyz", "pcd")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -35,9 +39,9 @@ def read_points(
     """Read the points of a cloud, or the vertices of a mesh, in the order of the file.
 
     Args:
-        path: pcd, ply, obj, stl, off, xyz, txt, csv, npy or npz. Text and npy need x, y, z in
-            their first three columns or under these names; an npz names its array points, xyz or
-            pcd, or holds a single unnamed one.
+        path: pcd, ply, obj, stl, off, xyz, txt, csv, npy, npz, and with the extra `las` also las
+            and laz. Text and npy need x, y, z in their first three columns or under these names; an
+            npz names its array points, xyz or pcd, or holds a single unnamed one.
         on_invalid: what to do with rows that are NaN or infinite, which an organised scan has
             where the sensor saw nothing: "error", "keep" them, or "drop" them.
 
@@ -45,8 +49,8 @@ def read_points(
         float32 or float64 [R, 3] as stored, in the file's units, in memory of its own.
 
     Raises:
-        DataError: missing, empty, cut off or unreadable file; no finite point; or non-finite rows
-            under on_invalid="error".
+        DataError: missing, empty, cut off or unreadable file; no finite point; non-finite rows
+            under on_invalid="error"; or a las file without the extra.
     """
     path = Path(path)
     if path.suffix.lower() not in POINT_SUFFIXES:
@@ -98,6 +102,20 @@ def read_mesh(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]
     return vertices, faces
 
 
+def read_scalars(
+    path: str | Path, names: Sequence[str]
+) -> tuple[NDArray[np.floating], dict[str, NDArray]]:
+    """Read points [R, 3], some of them nan, and float32 [R] values that `write_ply` wrote.
+
+    Raises:
+        DataError: missing or damaged file, or one without values of these names.
+    """
+    path = Path(path)
+    with _naming(path):
+        data = path.read_bytes()
+        return decode_ply_points(data), decode_ply_scalars(data, names)
+
+
 def read_labelled_points(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read a ground-truth file: `x y z label` a row, separated by white space or commas.
 
@@ -136,11 +154,12 @@ def write_ply(
     scalars: Mapping[str, NDArray] | None = None,
     colors: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Write a binary PLY file of float32 that CloudCompare and MeshLab open with its scores.
+    """Write a binary PLY file that CloudCompare and MeshLab open with its scores.
 
     Args:
         path: where to.
-        points: [R, 3].
+        points: [R, 3], written as float32; as float64 where float32 would move a point by more than
+            a thousandth of the points' spacing, as it does far from the origin.
         scalars: name -> [R] values, such as the scores; stored as `scalar_<name>`.
         colors: uint8 [R, 3], red, green, blue.
 
@@ -205,6 +224,8 @@ def _decode_points(path: Path) -> Points:
         return decode_pcd(data)
     if suffix == ".ply":
         return decode_ply_points(data)
+    if suffix in LAS_SUFFIXES:
+        return decode_las(data, str(path))
     vertices, _ = decode_mesh(data, suffix)
     return vertices
 

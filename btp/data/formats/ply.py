@@ -5,7 +5,7 @@ Format: http://paulbourke.net/dataformats/ply/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,8 @@ _TYPES = {
     **dict.fromkeys(("float", "float32"), "f4"),
     **dict.fromkeys(("double", "float64"), "f8"),
 }
+_TOLERANCE = 1e-3  # of the spacing of the points, by which a written one may be moved
+_SPACED = 1000  # points of which the spacing is measured
 _BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -61,13 +63,14 @@ def encode_ply(
     """Write a cloud as a binary PLY file.
 
     Args:
-        points: [R, 3], written as float32.
+        points: [R, 3], written as float32, or as float64 where that would move them visibly.
         scalars: name -> [R] values, each written as float32 under `scalar_<name>`, the name by
             which CloudCompare knows a scalar field (MeshLab lists it as a vertex attribute).
         colors: uint8 [R, 3], red, green, blue.
     """
     columns: dict[str, tuple[str, NDArray]] = {}
-    columns.update({axis: ("float", points[:, i]) for i, axis in enumerate("xyz")})
+    kind = "double" if _moved_by_float32(points) else "float"
+    columns.update({axis: (kind, points[:, i]) for i, axis in enumerate("xyz")})
     if colors is not None:
         names = ("red", "green", "blue")
         columns.update({name: ("uchar", colors[:, i]) for i, name in enumerate(names)})
@@ -84,6 +87,41 @@ def encode_ply(
     for name, (_, values) in columns.items():
         records[name] = values
     return header.encode("ascii") + records.tobytes()
+
+
+def decode_ply_scalars(data: bytes, names: Sequence[str]) -> dict[str, NDArray]:
+    """Read values that `encode_ply` wrote beside the points, under their names there: [R] each.
+
+    Raises:
+        ValueError: not a binary PLY file, cut off, or without one of these values.
+    """
+    encoding, elements, body = _split(data)
+    if encoding not in _BYTE_ORDERS:
+        raise ValueError(f"PLY format is '{encoding}', expected {', '.join(_BYTE_ORDERS)}")
+    records = _records(elements, body, _BYTE_ORDERS[encoding])
+    missing = [name for name in names if f"scalar_{name}" not in (records.dtype.names or ())]
+    if missing:
+        raise ValueError(f"PLY has no values {', '.join(missing)} of its vertices")
+    return {name: records[f"scalar_{name}"].astype(np.float32) for name in names}
+
+
+def _moved_by_float32(points: NDArray[np.floating]) -> bool:
+    """Whether rounding to float32 moves a point by more than a thousandth of the spacing."""
+    from scipy.spatial import cKDTree
+
+    if points.dtype == np.float32:
+        return False
+    known = points[np.isfinite(points).all(1)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.abs(known - known.astype(np.float32)).max(initial=0)
+    if moved == 0 or len(known) < 2:
+        return bool(moved > 0)
+    some = known[:: max(1, len(known) // _SPACED)]
+    tree = cKDTree(known, compact_nodes=False, balanced_tree=False)
+    gaps = tree.query(some, 2)[0][:, 1]
+    # Rounded apart or together: equal points say nothing of the spacing.
+    spacing = np.median(gaps[gaps > 0]) if (gaps > 0).any() else 0.0
+    return bool(not moved <= _TOLERANCE * spacing)
 
 
 def _split(data: bytes) -> tuple[str, list[_Element], bytes]:
@@ -138,6 +176,13 @@ def _ascii_points(elements: list[_Element], body: bytes) -> NDArray:
 
 
 def _binary_points(elements: list[_Element], body: bytes, order: str) -> NDArray:
+    records = _records(elements, body, order)
+    points = np.stack([records[axis] for axis in "xyz"], axis=1)
+    return points.astype(points.dtype.newbyteorder("="))
+
+
+def _records(elements: list[_Element], body: bytes, order: str) -> NDArray:
+    """The vertices as a structured array [R]."""
     first, vertex = _vertex(elements)
     if first:
         raise ValueError("PLY has other elements before its vertices, expected vertices first")
@@ -147,6 +192,4 @@ def _binary_points(elements: list[_Element], body: bytes, order: str) -> NDArray
         raise ValueError(
             f"PLY is cut off: {len(body):,} bytes, {vertex.rows:,} vertices need {expected:,}"
         )
-    records = np.frombuffer(body, record, vertex.rows)
-    points = np.stack([records[axis] for axis in "xyz"], axis=1)
-    return points.astype(points.dtype.newbyteorder("="))
+    return np.frombuffer(body, record, vertex.rows)
