@@ -1,14 +1,14 @@
 """Pretraining a small point-language model on the captioned corpus, in ULIP's way.
 
-Three objectives at once: cloud and caption find each other (Eq. 1, both directions), each patch
-agrees with "normal" or "defective" phrases by its points' labels, and so does the whole cloud by
-its own. The second and third give the words of BTP's prompts a meaning in the shared space.
+Four objectives at once: cloud and caption find each other (Eq. 1, both directions), a cloud finds
+the names of everyday things that it resembles among all names of the corpus, each patch agrees with
+"normal" or "defective" phrases by its points' labels, and so does the whole cloud by its own. The
+last two give the words of BTP's prompts a meaning in the shared space.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import trange
 
+from btp.data.corpus.captions import article
 from btp.data.corpus.shards import CorpusClouds
 from btp.data.store import FeatureSet
 from btp.errors import WeightsError
@@ -38,6 +39,7 @@ PHRASES = (
     ("flawless", "faulty"),
     ("an undamaged thing", "an anomalous thing"),
 )
+NAME_DECAY = math.exp(-1.0)  # a cloud's next best name against the one before, as in its captions
 MAX_SCALE = math.log(100.0)  # CLIP's bound on the contrast's temperature
 
 
@@ -49,8 +51,9 @@ class Pretraining:
         steps: of the optimiser.
         batch_size: B clouds a step; each is the others' negative.
         groups: patches a cloud while training; the encoder may use more afterwards.
+        fine_share: of the steps, at their end, that see twice as many patches.
         learning_rate, weight_decay, warmup: of AdamW and its cosine schedule, warm-up in steps.
-        contrast, point, object: weights of the objectives.
+        contrast, name, point, object: weights of the objectives.
         bfloat16: autocast both towers.
         validate_every: steps between validations; the best is kept.
         seed: of initialisation, order and wordings.
@@ -58,11 +61,13 @@ class Pretraining:
 
     steps: int = 4000
     batch_size: int = 32
-    groups: int = 256
+    groups: int = 128
+    fine_share: float = 0.2
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 200
     contrast: float = 0.5
+    name: float = 0.5
     point: float = 1.0
     object: float = 0.5
     bfloat16: bool = True
@@ -146,16 +151,14 @@ def pretrain(
     state_path = out / "pretraining.pt"
     if resume and state_path.is_file():
         first, best = _restore(state_path, model, optimizer, (encoder, settings))
-    tokens = [tokenize(wordings, encoder.text.context_length) for wordings in corpus.captions]
-    phrases = [tokenize(pair, encoder.text.context_length).to(device) for pair in PHRASES]
+    words = _Words.of(corpus, encoder.text.context_length, device)
     with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
         bar = trange(first, settings.steps, initial=first, total=settings.steps, desc="pretrain")
         for step in bar:
-            rng = np.random.default_rng([settings.seed, step])
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _schedule(step, settings)
             model.train()
-            terms = _losses(model, corpus, tokens, phrases, settings, rng, device)
+            terms = _losses(model, corpus, words, settings, step, device)
             total = sum(weight * term for weight, term in terms.values())
             optimizer.zero_grad(set_to_none=True)
             torch.as_tensor(total).backward()
@@ -164,12 +167,12 @@ def pretrain(
             with torch.no_grad():
                 model.points.logit_scale.clamp_(max=MAX_SCALE)
             if step % 20 == 0:
-                values = {name: float(term) for name, (_, term) in terms.items()}
+                values = {name: float(term.detach()) for name, (_, term) in terms.items()}
                 bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
                 for name, value in values.items():
                     board.add_scalar(f"loss/{name}", value, step)
             if (step + 1) % settings.validate_every == 0 or step + 1 == settings.steps:
-                figures = validate(model, held_out, phrases[0], device, settings.bfloat16)
+                figures = validate(model, held_out, words.phrases[0], device, settings.bfloat16)
                 for name, value in figures.items():
                     board.add_scalar(f"held_out/{name}", value, step)
                 print("\nstep", step + 1, {k: round(v, 4) for k, v in figures.items()}, flush=True)
@@ -180,38 +183,88 @@ def pretrain(
     return best
 
 
+@dataclass(frozen=True)
+class _Words:
+    """All texts of a corpus, as tokens [texts, T].
+
+    Attributes:
+        captions: of each cloud, its wordings.
+        phrases: pairs of `PHRASES`.
+        names: "a <noun>" of every noun.
+        resembles: float [M, names], how well each name fits each cloud; rows sum to 1.
+    """
+
+    captions: list[Tensor]
+    phrases: list[Tensor]
+    names: Tensor
+    resembles: Tensor
+
+    @classmethod
+    def of(cls, corpus: CorpusClouds, length: int, device: torch.device) -> _Words:
+        nouns = sorted({noun for own in corpus.nouns for noun in own})
+        column = {noun: number for number, noun in enumerate(nouns)}
+        resembles = torch.zeros(len(corpus), len(nouns))
+        for row, own in zip(resembles, corpus.nouns, strict=True):
+            for rank, noun in enumerate(own):
+                row[column[noun]] += NAME_DECAY**rank
+        return cls(
+            captions=[tokenize(wordings, length) for wordings in corpus.captions],
+            phrases=[tokenize(pair, length).to(device) for pair in PHRASES],
+            names=tokenize([f"{article(noun)} {noun}" for noun in nouns], length).to(device),
+            resembles=resembles / resembles.sum(1, keepdim=True),
+        )
+
+
 def _losses(
     model: PointLanguagePretrainer,
     corpus: CorpusClouds,
-    tokens: Sequence[Tensor],
-    phrases: Sequence[Tensor],
+    words: _Words,
     settings: Pretraining,
-    rng: np.random.Generator,
+    step: int,
     device: torch.device,
 ) -> dict[str, tuple[float, Tensor]]:
     """Weight and value of each objective on one random batch."""
+    rng = np.random.default_rng([settings.seed, step])
     rows = rng.choice(len(corpus), settings.batch_size, replace=False)
-    pair = phrases[int(rng.integers(len(phrases)))]
-    captions = torch.stack([tokens[i][int(rng.integers(len(tokens[i])))] for i in rows]).to(device)
-    points, surface, labels, index = _batch(corpus, rows, settings.groups, device)
+    pair = words.phrases[int(rng.integers(len(words.phrases)))]
+    wordings = (words.captions[i] for i in rows)
+    captions = torch.stack([own[int(rng.integers(len(own)))] for own in wordings]).to(device)
+    fine = step >= (1 - settings.fine_share) * settings.steps
+    groups = settings.groups * (2 if fine else 1)
+    points, surface, labels, index = _batch(corpus, rows, groups, device)
     points = points @ _rotations(len(rows), rng).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
-        text = model.encode_text(torch.cat([pair, captions]))
+        text = model.encode_text(torch.cat([pair, captions])).float()
+        names = model.encode_text(words.names).float()
         embedding, patch_logits, object_logits = model(points, surface, index, text[:2])
-    point_logits = patches_to_points(patch_logits.float(), index, points.shape[1])
-    covered = torch.zeros_like(labels).scatter_(1, index.flatten(1), True)
-    similarity = embedding.float() @ text[2:].float().T * model.points.logit_scale.exp()
-    own = torch.arange(len(rows), device=device)
-    contrast = 0.5 * (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own))
-    # focal means are small beside dice; 4 brings both to a size
-    local = focal_loss(point_logits[covered][None], labels[covered][None]) * 4
-    local = local + dice_loss(point_logits.sigmoid() * covered, labels & covered)
-    whole = F.binary_cross_entropy_with_logits(object_logits.float(), labels.any(1).float())
+    embedding, patch_logits = embedding.float(), patch_logits.float()
+    defective = labels.any(1).float()
+    best = 0.5 * object_logits.float() + 0.5 * patch_logits.amax(1)  # Eq. 6
+    whole = F.binary_cross_entropy_with_logits(object_logits.float(), defective)
+    whole = 0.5 * whole + 0.5 * F.binary_cross_entropy_with_logits(best, defective)
+    scale = model.points.logit_scale.exp()
+    named = F.cross_entropy(scale * embedding @ names.T, words.resembles[rows].to(device))
     return {
-        "contrast": (settings.contrast, contrast),
-        "point": (settings.point, local),
+        "contrast": (settings.contrast, _contrast(scale * embedding @ text[2:].T)),
+        "name": (settings.name, named),
+        "point": (settings.point, _point_loss(patch_logits, index, labels)),
         "object": (settings.object, whole),
     }
+
+
+def _contrast(similarity: Tensor) -> Tensor:
+    """Eq. 1 in both directions, of similarities [B, B]."""
+    own = torch.arange(len(similarity), device=similarity.device)
+    return 0.5 * (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own))
+
+
+def _point_loss(patch_logits: Tensor, index: Tensor, labels: Tensor) -> Tensor:
+    """Focal and dice loss of the points that lie in a patch."""
+    logits = patches_to_points(patch_logits, index, labels.shape[1])
+    covered = torch.zeros_like(labels).scatter_(1, index.flatten(1), True)
+    # focal means are small beside dice; 4 brings both to a size
+    focal = focal_loss(logits[covered][None], labels[covered][None]) * 4
+    return focal + dice_loss(logits.sigmoid() * covered, labels & covered)
 
 
 def _batch(
@@ -266,7 +319,7 @@ def validate(
 ) -> dict[str, float]:
     """Point and object AUROC, and top-1 retrieval of captions among 32 clouds."""
     model.eval()
-    groups = model.points.config.groups
+    groups = clouds.patch_index.shape[1]  # as many as the finished encoder will use
     point_scores, objects, hits = [], [], []
     tokens = torch.cat([tokenize(wordings[:1]) for wordings in clouds.captions]).to(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):

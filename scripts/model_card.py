@@ -9,7 +9,15 @@ from omegaconf import DictConfig
 
 from btp.data.catalog import open_dataset
 from btp.data.store import FeatureStore
-from btp.report.model_card import embedded_figures, recognition, write_card
+from btp.report.model_card import (
+    Spread,
+    embedded_figures,
+    one_category,
+    recognition,
+    write_card,
+)
+
+ENCODERS = {"mini": "", "mini_untrained": ", encoder untrained"}
 
 
 @script("model_card")
@@ -22,11 +30,18 @@ def main(config: DictConfig) -> None:
     if config.parts is not None:
         parts = open_dataset("folder", config.parts)
         sets[f"scans of {len(parts.categories)} real meshes"] = parts
-    figures = {
-        name: embedded_figures(folder / "detector.safetensors", dataset, store)
-        for name, dataset in sets.items()
-    }
-    print(write_card(folder, figures, recognition(demo, store)))
+    heads = [folder, *sorted((folder / "heads").glob("seed*"))]
+    spreads = []
+    for name, dataset in sets.items():
+        rows = [embedded_figures(path / "detector.safetensors", dataset, store) for path in heads]
+        spreads.append(Spread.of(f'`btp.load("mini")`: {name}', rows))
+    for encoder, title in ENCODERS.items():
+        rows = one_category(Path(config.outputs), demo, encoder, config.label)
+        if rows:
+            spreads.append(
+                Spread.of(f"one annotated category, `{config.label}`: demo{title}", rows)
+            )
+    print(write_card(folder, spreads, recognition(demo, store)))
     print(folder / "README.md")
 
 

@@ -15,6 +15,7 @@ from btp.config import build
 from btp.data.corpus.families import FAMILIES
 from btp.data.corpus.shards import load_corpus
 from btp.data.prepare import N_POINTS
+from btp.data.store import FeatureSet
 from btp.errors import ConfigError
 from btp.files import write_text
 from btp.pretraining import Pretraining, corpus_features, pretrain
@@ -49,39 +50,48 @@ def main(config: DictConfig) -> None:
         "held_out_families": held_out,
         "clouds": len(corpus),
         "heads": config.heads.clouds,
+        "head_seeds": list(config.heads.seeds),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {device}",
         "command": command(),
     }
     write_text(out / "pretraining.json", json.dumps(made, indent=1) + "\n")
 
-    recipe = build(Recipe, plain(config.recipe), "recipe")
     trained = replace(
         encoder,
         point_weights=str(out / "points.safetensors"),
         text_weights=str(out / "text.safetensors"),
     )
     model = PointLanguageModel(trained, device)
-    annotated = corpus.first(config.heads.clouds)
-    train(
-        corpus_features(model, annotated),
-        model,
-        recipe,
-        settings.seed,
-        out,
-        metadata={
-            "dataset": {"name": "corpus", "clouds": len(annotated), "seed": seed},
-            "train_cat": "corpus",
-            "seed": settings.seed,
-            "n_points": N_POINTS,
-            "sampling_seed": 0,
-            "encoder_fingerprint": model.fingerprint,
-            "encoder_trained": True,
-            "command": command(),
-        },
-        resume=config.resume,
-    )
+    features = corpus_features(model, corpus.first(config.heads.clouds))
+    recipe = build(Recipe, plain(config.recipe), "recipe")
+    for number, head_seed in enumerate(config.heads.seeds):
+        # the first ones are the embedded detector; the others tell how much the seed matters
+        folder = out if number == 0 else out / "heads" / f"seed{head_seed}"
+        _train_heads(config, model, features, recipe, int(head_seed), folder)
     for name in ("points", "text", "detector"):
         print(out / f"{name}.safetensors")
+
+
+def _train_heads(
+    config: DictConfig,
+    model: PointLanguageModel,
+    features: FeatureSet,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+) -> None:
+    metadata = {
+        "dataset": {"name": "corpus", "clouds": len(features), "seed": config.corpus_seed},
+        "train_cat": "corpus",
+        "seed": seed,
+        "n_points": N_POINTS,
+        "sampling_seed": 0,
+        "encoder_fingerprint": model.fingerprint,
+        "text_fingerprint": model.text_fingerprint,
+        "encoder_trained": True,
+        "command": command(),
+    }
+    train(features, model, recipe, seed, folder, metadata, resume=config.resume)
 
 
 if __name__ == "__main__":

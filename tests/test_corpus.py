@@ -13,6 +13,7 @@ from btp.data.corpus.families import FAMILIES
 from btp.data.corpus.items import POINTS, generate
 from btp.data.corpus.solids import hull, limbs, loft, loop, radial
 from btp.data.solids import sample
+from btp.models.text_encoder import tokenize
 
 ITEMS = [generate(7, index) for index in range(40)]
 
@@ -58,6 +59,7 @@ def test_captions_are_short_and_plain():
         assert caption.isascii()
         assert caption.startswith(("a ", "an "))
         assert "  " not in caption
+    tokenize(captions)  # raises if one is longer than the tower's context
 
 
 def test_a_corpus_can_leave_families_out():

@@ -1,0 +1,58 @@
+"""What each switch of a recipe gains on train categories: `python scripts/gains.py`."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+
+from _session import dataset_from, model_from, plain, script, store_from
+from omegaconf import DictConfig, OmegaConf
+
+from btp.config import build
+from btp.data.shared import SharedStore
+from btp.errors import ConfigError
+from btp.recipe import Recipe
+from btp.selection import Gain, gains
+
+SHOWN = {"point_auroc": "P-AUROC", "object_auroc": "O-AUROC", "raw_aupro": "AU-PRO raw"}
+
+
+@script("gains")
+def main(config: DictConfig) -> None:
+    base = build(Recipe, plain(config.recipe), "recipe")
+    recipes = {base.name: base}
+    for alternative in config.alternatives:
+        if not re.fullmatch(r"[\w.]+=.+", alternative):
+            raise ConfigError(f"alternatives: found {alternative!r}; expected switch=value")
+        changed = OmegaConf.merge(config.recipe, OmegaConf.from_dotlist([alternative]))
+        recipe = build(Recipe, plain(changed), alternative)  # type: ignore[arg-type]
+        if recipe != base:
+            recipes[alternative] = recipe
+    dataset, model = dataset_from(config), model_from(config)
+    store = SharedStore(store_from(config, model))  # the alternatives share a category's scans
+    categories = config.categories or dataset.categories
+    load = functools.partial(store.load_annotated, dataset)
+    found = gains(categories, load, model, recipes, list(config.seeds))
+    print(
+        table(found, f"{dataset.name}, {model.config.name}, halves of {len(categories)} categories")
+    )
+
+
+def table(found: Sequence[Gain], title: str) -> str:
+    """Figures and gains in percent, as Markdown."""
+    lines = [f"| {title} |" + "".join(f" {name} |" for name in SHOWN.values())]
+    lines.append("|---|" + "--:|" * len(SHOWN))
+    for number, gain in enumerate(found):
+        cells = [f" {100 * gain.figures[m]:.1f}" for m in SHOWN]
+        if number:
+            cells = [
+                f"{cell} ({100 * gain.gains[m]:+.1f} ± {100 * gain.errors[m]:.1f})"
+                for cell, m in zip(cells, SHOWN, strict=True)
+            ]
+        lines.append(f"| {gain.name} |" + " |".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny import CATEGORIES, write_tiny_dataset
+
+from btp.data.folder import Folder
+from btp.report.model_card import SHOWN, Spread, one_category
+from btp.runs import Run
+
+
+def test_spread_is_mean_and_deviation_over_seeds() -> None:
+    rows = [dict.fromkeys(SHOWN, value) for value in (0.8, 0.9, 0.7)]
+    spread = Spread.of("what", rows)
+    assert spread.mean == pytest.approx(dict.fromkeys(SHOWN, 0.8))
+    assert spread.std == pytest.approx(dict.fromkeys(SHOWN, 0.1))
+    assert spread.line().startswith("| what | 3 | 80.0 ± 10.0 |")
+    assert Spread.of("one", rows[:1]).line().startswith("| one | 1 | 80.0 |")
+
+
+def test_one_category_averages_whole_seeds_only(tmp_path: Path) -> None:
+    dataset = Folder(write_tiny_dataset(tmp_path / "data"))
+
+    def add(label: str, train_cat: str, seed: int, value: float) -> None:
+        run = Run.at(tmp_path, dataset.name, "tiny", label, train_cat, seed)
+        run.folder.mkdir(parents=True)
+        run.detector_path.touch()
+        mean = dict.fromkeys(SHOWN, value)
+        run.write_result(dataset.name, {"train_cat": train_cat, "mean": mean})
+
+    for number, category in enumerate(CATEGORIES):
+        add("plus", category, 111, 0.6 + 0.1 * number)
+        add("paper", category, 111, 0.0)
+    add("plus", CATEGORIES[0], 112, 1.0)  # the other categories are missing
+    rows = one_category(tmp_path, dataset, "tiny", "plus")
+    assert rows == [pytest.approx(dict.fromkeys(SHOWN, 0.7))]
