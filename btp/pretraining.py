@@ -1,9 +1,9 @@
 """Pretraining a small point-language model on the captioned corpus, in ULIP's way.
 
-Four objectives at once: cloud and caption find each other (Eq. 1, both directions), a cloud finds
-the names of everyday things that it resembles among all names of the corpus, each patch agrees with
-"normal" or "defective" phrases by its points' labels, and so does the whole cloud by its own. The
-last two give the words of BTP's prompts a meaning in the shared space.
+Objectives: cloud and caption find each other (Eq. 1, both directions), each patch agrees with
+"normal" or "defective" phrases by its points' labels, and so does the whole cloud by its own: these
+give the words of BTP's prompts a meaning in the shared space. Where asked for, a cloud also finds the
+names of everyday things that it resembles among all names of the corpus.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ class Pretraining:
         steps: of the optimiser.
         batch_size: B clouds a step; each is the others' negative.
         groups: patches a cloud while training; the encoder may use more afterwards.
-        fine_share: of the steps, at their end, that see twice as many patches.
         learning_rate, weight_decay, warmup: of AdamW and its cosine schedule, warm-up in steps.
-        contrast, name, point, object: weights of the objectives.
+        contrast, name, point, object: weights of the objectives; names cost nothing at 0.
         bfloat16: autocast both towers.
         validate_every: steps between validations; the best is kept.
         seed: of initialisation, order and wordings.
@@ -61,13 +60,12 @@ class Pretraining:
 
     steps: int = 4000
     batch_size: int = 32
-    groups: int = 128
-    fine_share: float = 0.2
+    groups: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 200
     contrast: float = 0.5
-    name: float = 0.5
+    name: float = 0.0
     point: float = 1.0
     object: float = 0.5
     bfloat16: bool = True
@@ -229,27 +227,26 @@ def _losses(
     pair = words.phrases[int(rng.integers(len(words.phrases)))]
     wordings = (words.captions[i] for i in rows)
     captions = torch.stack([own[int(rng.integers(len(own)))] for own in wordings]).to(device)
-    fine = step >= (1 - settings.fine_share) * settings.steps
-    groups = settings.groups * (2 if fine else 1)
-    points, surface, labels, index = _batch(corpus, rows, groups, device)
+    points, surface, labels, index = _batch(corpus, rows, settings.groups, device)
     points = points @ _rotations(len(rows), rng).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
-        text = model.encode_text(torch.cat([pair, captions])).float()
-        names = model.encode_text(words.names).float()
+        text = model.encode_text(torch.cat([pair, captions]))
+        names = model.encode_text(words.names) if settings.name else None
         embedding, patch_logits, object_logits = model(points, surface, index, text[:2])
-    embedding, patch_logits = embedding.float(), patch_logits.float()
     defective = labels.any(1).float()
-    best = 0.5 * object_logits.float() + 0.5 * patch_logits.amax(1)  # Eq. 6
-    whole = F.binary_cross_entropy_with_logits(object_logits.float(), defective)
-    whole = 0.5 * whole + 0.5 * F.binary_cross_entropy_with_logits(best, defective)
-    scale = model.points.logit_scale.exp()
-    named = F.cross_entropy(scale * embedding @ names.T, words.resembles[rows].to(device))
-    return {
-        "contrast": (settings.contrast, _contrast(scale * embedding @ text[2:].T)),
-        "name": (settings.name, named),
-        "point": (settings.point, _point_loss(patch_logits, index, labels)),
-        "object": (settings.object, whole),
+    scaled = model.points.logit_scale.exp() * embedding.float()
+    terms = {
+        "contrast": (settings.contrast, _contrast(scaled @ text[2:].float().T)),
+        "point": (settings.point, _point_loss(patch_logits.float(), index, labels)),
+        "object": (
+            settings.object,
+            F.binary_cross_entropy_with_logits(object_logits.float(), defective),
+        ),
     }
+    if names is not None:
+        fits = words.resembles[rows].to(device)
+        terms["name"] = (settings.name, F.cross_entropy(scaled @ names.float().T, fits))
+    return terms
 
 
 def _contrast(similarity: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from _paths import take_paths_as_typed
 from _session import (
     dataset_from,
     eval_command,
@@ -233,4 +234,5 @@ def _show(
 
 
 if __name__ == "__main__":
+    take_paths_as_typed("explain", "run")
     main()

@@ -28,10 +28,10 @@ def main(config: DictConfig) -> None:
             print(f"{target}: there and verified")
     if config.convert is not None:
         recipe = build(Recipe, plain(config.recipe), "recipe")
-        names = config.dataset, model.config.name, recipe.name, config.train_cat
+        names = config.dataset.name, model.config.name, recipe.name, config.train_cat
         run = Run.at(config.outputs, *names, config.seed)
         source = Path(config.convert).expanduser()
-        trained = config.dataset, config.train_cat, config.seed
+        trained = config.dataset.name, config.train_cat, config.seed
         convert_heads(source, model, recipe, run.detector_path, *trained)
         print(run.detector_path)
     if config.fetch is None and config.convert is None:

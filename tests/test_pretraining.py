@@ -17,7 +17,7 @@ from btp.pretraining import Pretraining, pretrain
 SURFACE = 3
 TINY = replace(ENCODER, point=replace(ENCODER.point, point_features=SURFACE, constant_feature=None))
 SETTINGS = Pretraining(
-    steps=6, batch_size=4, groups=12, warmup=2, bfloat16=False, validate_every=2, seed=3
+    steps=6, batch_size=4, groups=12, warmup=2, name=0.5, bfloat16=False, validate_every=2, seed=3
 )
 
 
@@ -93,18 +93,3 @@ def test_a_cloud_resembles_its_nouns_best_first() -> None:
     expected = [[first, 1 - first, 0]] * 2 + [[0, 0, 1]] * 2
     np.testing.assert_allclose(words.resembles, expected, atol=1e-6)
     assert len(words.names) == 3
-
-
-def test_the_last_share_of_steps_sees_more_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = clouds(8, 0)
-    words = pretraining._Words.of(data, 77, torch.device("cpu"))
-    model = pretraining.PointLanguagePretrainer(TINY, SETTINGS.groups)
-    seen = []
-    batch = pretraining._batch
-    monkeypatch.setattr(
-        pretraining, "_batch", lambda *args: (seen.append(args[2]), batch(*args))[1]
-    )
-    for step in (0, 3, 4, 5):
-        settings = replace(SETTINGS, fine_share=1 / 3)
-        pretraining._losses(model, data, words, settings, step, torch.device("cpu"))
-    assert seen == [12, 12, 24, 24]

@@ -14,7 +14,7 @@ from btp.geometry import batches, gather
 from btp.types import Features
 
 FPFH_CHANNELS = 33
-# On CPU so many patches a core pass through a layer at a time that what it makes stays in the cache.
+# Patches that pass through a layer at a time on each core, so that the cache holds what it makes.
 _CACHED_PATCHES = 64
 
 

@@ -151,6 +151,8 @@ def _card(folder: Path, made: dict[str, Any], lines: str, named: float) -> str:
     inspector = load(folder / "detector.safetensors")
     sizes = {name: (folder / f"{name}.safetensors").stat().st_size / 1e6 for name in FILES}
     settings, best = made["settings"], made["best"]
+    weights = {name: settings.get(name, 0.0) for name in ("contrast", "name", "point", "object")}
+    objectives = ", ".join(f"{name} {weight}" for name, weight in weights.items() if weight)
     recipe = inspector.detector.recipe
     return f"""# mini: the embedded point-language model
 
@@ -171,8 +173,7 @@ Zero-shot recognition of the demo set's 12 names ("a <name>", Eq. 1): {100 * nam
 - Kept: step {best["step"]:.0f}, the best on families that were never trained on
   ({", ".join(made["held_out_families"])}): point AUROC {best["point_auroc"]:.3f}, object AUROC
   {best["object_auroc"]:.3f}, caption retrieval among 32 clouds {best["retrieval"]:.3f}.
-- Objectives: point-text contrast, names, patch-phrase and object-phrase agreement
-  (`btp/pretraining.py`).
+- Objectives (`btp/pretraining.py`) and their weights: {objectives}.
 - Heads: recipe `{recipe.name}` with gfcm_input={recipe.gfcm_input} and weight
   {recipe.loss.geometry} of the geometric loss, {recipe.epochs} epochs on {made["heads"]} clouds.
 - Hardware: {made["hardware"]}.
