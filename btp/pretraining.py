@@ -2,8 +2,8 @@
 
 Objectives: cloud and caption find each other (Eq. 1, both directions), each patch agrees with
 "normal" or "defective" phrases by its points' labels, and so does the whole cloud by its own: these
-give the words of BTP's prompts a meaning in the shared space. Where asked for, a cloud also finds the
-names of everyday things that it resembles among all names of the corpus.
+give the words of BTP's prompts a meaning in the shared space. Where asked for, a cloud also finds
+the names of everyday things that it resembles among all names of the corpus.
 """
 
 from __future__ import annotations
