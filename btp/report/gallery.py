@@ -1,4 +1,4 @@
-"""The pictures of a report: what `btp.report.figures` draws, made ready from results and runs."""
+"""The pictures and the viewer of a report, made ready from results and runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from btp.data.store import FeatureStore
 from btp.evaluation import CategoryScores, evaluate
 from btp.report.evidence import Evidence
 from btp.report.examples import Scored
+from btp.report.extremes import write_extremes
 from btp.report.figures import draw_figures
 from btp.report.tables import Result, average
 from btp.weights.models import load_detector
@@ -20,7 +21,9 @@ from btp.weights.models import load_detector
 def draw_gallery(
     evidence: Evidence, dataset: Dataset, store: FeatureStore, folder: Path
 ) -> list[Path]:
-    """Fig. 3 and object scores of the first run, Table 2 as a heat map, curves of all runs.
+    """Draw a recipe's results; viewer.html holds the best and the worst scan of each category.
+
+    The pictures: Fig. 3 and object scores of the first run, Table 2 as a heat map, curves of all.
 
     The first run, and the baselines that there are results of, are scored once more for it, as no
     scores are kept.
@@ -58,7 +61,9 @@ def draw_gallery(
         if any(path.glob("tensorboard/*")):  # converted weights have none
             curves.setdefault(str(run.train_cat), []).append(path)
     title = f"BTP (ours), trained on {first.train_cat}"
-    return draw_figures(folder, dataset, ours, others, cross, curves or None, title=title)
+    paths = draw_figures(folder, dataset, ours, others, cross, curves or None, title=title)
+    page = write_extremes(folder / "viewer.html", dataset, {title: ours, **others}, title)
+    return [*paths, *([page] if page else [])]
 
 
 def _by_category(scores: Iterable[CategoryScores]) -> dict[str, Scored]:

@@ -1,0 +1,71 @@
+"""The best and the worst scan of every category, to turn and to compare in the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from btp.data.dataset import Dataset
+from btp.data.prepare import normalise
+from btp.geometry import nearest_rows
+from btp.report.examples import Scored, best_and_worst
+from btp.report.viewer import ViewedScan, write_viewer
+
+
+def write_extremes(
+    path: Path, dataset: Dataset, methods: Mapping[str, Mapping[str, Scored]], title: str
+) -> Path | None:
+    """Write a page with the defective scans of highest and lowest point AUROC of each category.
+
+    Args:
+        path: of the HTML file.
+        dataset: to read the raw scans from.
+        methods: title -> category -> scores; the first decides which scans are shown, the others
+            are shown beside it where they scored points of all its categories.
+        title: of the page.
+
+    Returns:
+        The path; None where no scan has a point AUROC.
+    """
+    first = next(iter(methods.values()))
+    compared = {
+        name: scored
+        for name, scored in methods.items()
+        if all(category in scored and scored[category].scores_points for category in first)
+    }
+    chosen = [
+        (category, row, remark)
+        for category, scored in first.items()
+        for row, remark in _extremes(category, scored).items()
+    ]
+    if not chosen or not compared:
+        return None
+
+    def viewed() -> Iterator[ViewedScan]:
+        for category, row, remark in chosen:
+            cloud = dataset.read(first[category].samples[row])
+            nearest = nearest_rows(normalise(cloud.points)[0], first[category].points[row])
+            scores = {
+                name: scored[category].shown(row)[nearest] for name, scored in compared.items()
+            }
+            yield ViewedScan(
+                name=f"{cloud.name} ({remark} of {category})",
+                category=category,
+                points=cloud.points,
+                scores=scores,
+                object_scores={
+                    name: float(scored[category].object_scores[row])
+                    for name, scored in compared.items()
+                },
+                labels=None if cloud.labels is None else cloud.labels.astype(bool),
+            )
+
+    write_viewer(path, viewed(), title)
+    return path
+
+
+def _extremes(category: str, scored: Scored) -> dict[int, str]:
+    """Rows of a category's worst and best scan, with that remark."""
+    both = {category: scored}
+    examples = [*best_and_worst(both, best=0, worst=1), *best_and_worst(both, best=1, worst=0)]
+    return {example.row: example.remark for example in examples}
