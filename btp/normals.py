@@ -139,11 +139,12 @@ def _eigenvector_orthogonal_to(first: Floats, a: Floats, value: Floats) -> Float
     """Unit eigenvector for `value` in the plane orthogonal to the eigenvector `first`."""
     x, y, z = first.T
     zero = np.zeros_like(x)
-    u = np.where(
-        (np.abs(x) > np.abs(y))[:, None],
-        np.stack([-z, zero, x], axis=1) / np.sqrt(x * x + z * z)[:, None],
-        np.stack([zero, z, -y], axis=1) / np.sqrt(y * y + z * z)[:, None],
-    )
+    with np.errstate(invalid="ignore"):  # of two candidates the one that is not taken may be 0 / 0
+        u = np.where(
+            (np.abs(x) > np.abs(y))[:, None],
+            np.stack([-z, zero, x], axis=1) / np.sqrt(x * x + z * z)[:, None],
+            np.stack([zero, z, -y], axis=1) / np.sqrt(y * y + z * z)[:, None],
+        )
     v = np.cross(first, u)
     au = (a * u[:, None]).sum(axis=-1)
     av = (a * v[:, None]).sum(axis=-1)

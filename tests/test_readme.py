@@ -99,6 +99,7 @@ def publish(hub: FakeHub) -> None:
     hub.add(TEXT.repo, TEXT.files[0], save(published_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_commands_of_a_section_run_in_their_order(section: str, project: Path) -> None:
     if section in AFTER:
