@@ -7,6 +7,7 @@ import html.parser
 import io
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from btp.report.paper_tables import tables_of
 from btp.report.provenance import explain
 from btp.report.summary import agreeing, by_recipe, section, write_report
 from btp.report.tables import MEAN, Cell, Result, Row, Table, average, by_category, every_metric
-from btp.report.typeset import latex, markdown, page, to_csv, to_html
+from btp.report.typeset import latex, markdown, page, pictures_html, to_csv, to_html
 
 CATEGORIES = ("box", "cup", "disc", "egg")
 
@@ -323,3 +324,13 @@ def test_a_report_is_written_in_all_formats(tmp_path: Any) -> None:
         assert "Table 1, O-AUROC by test category" in texts[name]
     assert texts["tables.tex"].count("\\begin{table*}") == texts["tables.md"].count("###")
     assert len(texts["results.jsonl"].splitlines()) == 2
+
+
+def test_the_page_links_what_was_drawn_beside_it(tmp_path: Path) -> None:
+    assert pictures_html(tmp_path, "plus") == ""
+    (tmp_path / "plus,epochs=10").mkdir()
+    for name in ("viewer.html", "object_scores.png"):
+        (tmp_path / "plus,epochs=10" / name).touch()
+    links = pictures_html(tmp_path, "plus,epochs=10")
+    assert 'href="plus%2Cepochs%3D10/viewer.html"' in links
+    assert 'src="plus%2Cepochs%3D10/object_scores.png" alt="object scores"' in links

@@ -16,7 +16,7 @@ from btp.report.paper_tables import tables_of
 from btp.report.provenance import explain
 from btp.report.scoring import title_of
 from btp.report.tables import Result, Table, every_metric
-from btp.report.typeset import latex, markdown, page, to_csv, to_html
+from btp.report.typeset import latex, markdown, page, pictures_html, to_csv, to_html
 
 # Results are averaged only if they agree in all of these.
 SETTINGS = (
@@ -171,6 +171,7 @@ def write_report(folder: Path, sections: Sequence[Section], left_out: Sequence[s
             text.append(markdown(table))
             tex.append(latex(table))
             html.append(to_html(table))
+        html.append(pictures_html(folder, part.evidence.recipe.name))
     remarks = [gap for part in sections for gap in part.gaps]
     remarks += [f"left out: {remark}" for remark in left_out]
     text += [f"- {remark}" for remark in remarks]

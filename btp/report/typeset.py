@@ -7,6 +7,8 @@ import html
 import io
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 from btp.report.tables import MEAN, Cell, Row, Table
 
@@ -102,7 +104,7 @@ def to_html(table: Table) -> str:
 
 
 def page(title: str, sections: Sequence[str], remarks: Sequence[str] = ()) -> str:
-    """A whole HTML page that needs nothing beside it."""
+    """A whole HTML page; only pictures, where there are some, lie beside it."""
     named = html.escape(title)
     listed = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
     body = "\n".join(sections)
@@ -111,6 +113,21 @@ def page(title: str, sections: Sequence[str], remarks: Sequence[str] = ()) -> st
         f'<meta name="viewport" content="width=device-width">\n<style>{_STYLE}</style>\n'
         f"<h1>{named}</h1>\n<ul>{listed}</ul>\n{body}\n</html>\n"
     )
+
+
+def pictures_html(folder: Path, recipe: str) -> str:
+    """Links to what `btp.report.gallery` drew for a recipe, beside the page; "" without."""
+    own = folder / recipe
+    parts = []
+    if (own / "viewer.html").is_file():
+        target = quote(f"{recipe}/viewer.html")
+        parts.append(
+            f'<p><a href="{target}">The best and the worst scan of each category, in 3D</a></p>'
+        )
+    for path in sorted(own.glob("*.png")):
+        name = html.escape(path.stem.replace("_", " "))
+        parts.append(f'<p><img src="{quote(f"{recipe}/{path.name}")}" alt="{name}"></p>')
+    return "\n".join(parts)
 
 
 _STYLE = """
@@ -125,6 +142,7 @@ tr.ours th, tr.ours td { font-weight: 600 }
 tr.quoted, tr.paper, tr.difference { opacity: .75 }
 tr.difference { border-bottom: 1px solid #8886 }
 ul { font-size: .9em }
+img { max-width: 100% }
 """
 
 
