@@ -86,11 +86,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         trainee = Trainee(model, recipe).to(model.device).train()
-    if not list(_order(len(data), recipe, seed, epoch=0)):
-        raise DataError(
-            f"{data.category}: {len(data)} scans do not fill one batch of {recipe.batch_size}; "
-            "add scans or lower recipe.batch_size"
-        )
+    check_enough(data, recipe)  # before anything on disk is touched
     data = _beside(data, model.device)
     optimizer = make_optimizer(trainee, recipe)
     settings = {k: v for k, v in (metadata or {}).items() if k != "command"}
@@ -101,9 +97,7 @@ def train(
         epochs = range(first, recipe.epochs)
         bar = tqdm(epochs, f"train {data.category}", recipe.epochs, initial=first, disable=quiet)
         for epoch in bar:
-            losses = _epoch(trainee, data, optimizer, recipe, seed, epoch, bfloat16)
-            if not math.isfinite(losses["total"]):
-                raise DataError(f"{data.category}: the loss became {losses} in epoch {epoch + 1}")
+            losses = run_epoch(trainee, data, optimizer, recipe, seed, epoch, bfloat16)
             for name, value in losses.items():
                 board.add_scalar(f"loss/{name}", value, epoch)
             board.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], epoch)
@@ -127,16 +121,29 @@ def _beside(data: FeatureSet, device: torch.device) -> FeatureSet:
     return replace(data, features=features, labels=data.labels.to(device))
 
 
-def _epoch(
+def check_enough(data: FeatureSet, recipe: Recipe) -> None:
+    """Raises DataError if the scans do not fill one batch."""
+    if not list(_order(len(data), recipe, seed=0, epoch=0)):
+        raise DataError(
+            f"{data.category}: {len(data)} scans do not fill one batch of {recipe.batch_size}; "
+            "add scans or lower recipe.batch_size"
+        )
+
+
+def run_epoch(
     trainee: Trainee,
     data: FeatureSet,
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
     seed: int,
     epoch: int,
-    bfloat16: bool,
+    bfloat16: bool = False,
 ) -> dict[str, float]:
-    """One pass over the data; the mean of each loss term."""
+    """One pass over the data; the mean of each loss term.
+
+    Raises:
+        DataError: if the loss stops being finite.
+    """
     device = trainee.model.device
     order = list(_order(len(data), recipe, seed, epoch))
     sums: dict[str, Tensor] = {}
@@ -153,7 +160,10 @@ def _epoch(
         optimizer.step()
         for name, value in terms.items():  # summed on the device: no wait for it in every step
             sums[name] = value.detach() + sums.get(name, 0.0)
-    return {name: float(total) / len(order) for name, total in sums.items()}
+    losses = {name: float(total) / len(order) for name, total in sums.items()}
+    if not math.isfinite(losses["total"]):
+        raise DataError(f"{data.category}: the loss became {losses} in epoch {epoch + 1}")
+    return losses
 
 
 def _order(n: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Tensor]:

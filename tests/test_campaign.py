@@ -92,9 +92,9 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digits(
         done.append(args)
         return epoch(*args)
 
-    epoch = training._epoch
+    epoch = training.run_epoch
     monkeypatch.setattr(training, "RESUME_EVERY", 1)
-    monkeypatch.setattr(training, "_epoch", dying)
+    monkeypatch.setattr(training, "run_epoch", dying)
     finished: dict[Path, int] = {}
     for _ in range(30):
         try:

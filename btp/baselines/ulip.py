@@ -5,19 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from btp.data.store import FeatureSet
-from btp.errors import DataError
-from btp.geometry import batches
-from btp.losses import joint_loss
 from btp.models.detector import Detector
 from btp.recipe import Recipe
-from btp.training import Trainee, learning_rate, make_optimizer
+from btp.training import Trainee, check_enough, make_optimizer, run_epoch
 from btp.types import Features, Scores
 from btp.weights.models import PointLanguageModel
 
@@ -88,22 +84,12 @@ def train_linear(
     recipe = dataclasses.replace(
         recipe, prompts="fixed", context_tokens=0, use_taps=True, use_geometry=False
     )
+    check_enough(data, recipe)
     trainee = _new_trainee(model, recipe, seed)
     optimizer = make_optimizer(trainee, recipe)
     best, lowest = trainee.state_dict(), math.inf
     for epoch in range(recipe.epochs):
-        order = list(_order(len(data), recipe, seed, epoch))
-        if not order:
-            raise DataError(
-                f"{data.category}: {len(data)} scans do not fill one batch of "
-                f"{recipe.batch_size}; add scans or lower recipe.batch_size"
-            )
-        total = 0.0
-        for step, rows in enumerate(order, start=epoch * len(order)):
-            rate = learning_rate(step, len(order) * recipe.epochs, recipe.learning_rate, recipe)
-            total += _step(trainee, optimizer, data, rows, rate, recipe)
-        if not math.isfinite(total):
-            raise DataError(f"{data.category}: the loss became {total} in epoch {epoch + 1}")
+        total = run_epoch(trainee, data, optimizer, recipe, seed, epoch)["total"]
         if total < lowest or recipe.keep == "last":
             best = {name: value.clone() for name, value in trainee.state_dict().items()}
             lowest = total
@@ -118,34 +104,3 @@ def _new_trainee(model: PointLanguageModel, recipe: Recipe, seed: int) -> Traine
         sizes = model.config.point
         trainee.detector.register_module("mgfem", LastTap(sizes.width, sizes.embed_dim))
     return trainee.to(model.device).train()
-
-
-def _order(n: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Tensor]:
-    """Rows of each batch, as the detector is trained (D11)."""
-    rows = np.arange(n)
-    if recipe.shuffle:
-        rows = np.random.default_rng([seed, epoch]).permutation(n)
-    for chunk in batches(n, recipe.batch_size):
-        if len(rows[chunk]) == recipe.batch_size or not recipe.drop_last:
-            yield torch.from_numpy(rows[chunk])
-
-
-def _step(
-    trainee: Trainee,
-    optimizer: torch.optim.Optimizer,
-    data: FeatureSet,
-    rows: Tensor,
-    rate: float,
-    recipe: Recipe,
-) -> float:
-    """One step on the scans of `rows`; its loss."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    features, labels = data.batch(rows, trainee.model.device)
-    scores = trainee.detector(features, trainee.text())
-    loss = joint_loss(scores, labels, None, recipe.loss, recipe.geo_temperature)["total"]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(trainee.parameters(), recipe.clip_norm)
-    optimizer.step()
-    return float(loss.detach())

@@ -139,14 +139,4 @@ def target(points: Tensor, index: NDArray) -> Tensor:
 
 def repeated(data: FeatureSet, count: int) -> FeatureSet:
     """The same clouds over and over, `count` in all: training takes as long on these."""
-    rows = [i % len(data) for i in range(count)]
-    index = torch.tensor(rows)
-    return replace(
-        data,
-        samples=tuple(data.samples[i] for i in rows),
-        features=data.features.map(lambda tensor: tensor[index]),
-        labels=data.labels[index],
-        counts=tuple(data.counts[i] for i in rows),
-        region_ids=data.region_ids[index],
-        repeated=data.repeated[index],
-    )
+    return data.rows([i % len(data) for i in range(count)])

@@ -90,6 +90,16 @@ class Example:
     remark: str = ""
 
 
+def by_point_auroc(scored: Mapping[str, Scored]) -> list[tuple[float, str, int]]:
+    """Point AUROC, category and row of every defective scan that has one, the lowest first."""
+    return sorted(
+        (auroc, category, row)
+        for category, scores in scored.items()
+        for row in np.flatnonzero(scores.anomalous).tolist()
+        if not np.isnan(auroc := scores.point_auroc(row))
+    )
+
+
 def best_and_worst(scored: Mapping[str, Scored], best: int, worst: int) -> list[Example]:
     """The defective scans of highest and of lowest point AUROC, no category twice.
 
@@ -98,12 +108,7 @@ def best_and_worst(scored: Mapping[str, Scored], best: int, worst: int) -> list[
         best: number of scans, shown first, the highest first.
         worst: number of scans; the lowest last.
     """
-    ranked = sorted(
-        (scores.point_auroc(row), category, row)
-        for category, scores in scored.items()
-        for row in np.flatnonzero(scores.anomalous).tolist()
-        if not np.isnan(scores.point_auroc(row))
-    )
+    ranked = by_point_auroc(scored)
     taken: set[str] = set()
 
     def pick(order: Sequence[tuple[float, str, int]], count: int, remark: str) -> list[Example]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from btp.data.dataset import Dataset
 from btp.data.prepare import normalise
 from btp.geometry import nearest_rows
-from btp.report.examples import Scored, best_and_worst
+from btp.report.examples import Scored, by_point_auroc
 from btp.report.viewer import ViewedScan, write_viewer
 
 
@@ -66,6 +66,5 @@ def write_extremes(
 
 def _extremes(category: str, scored: Scored) -> dict[int, str]:
     """Rows of a category's worst and best scan, with that remark."""
-    both = {category: scored}
-    examples = [*best_and_worst(both, best=0, worst=1), *best_and_worst(both, best=1, worst=0)]
-    return {example.row: example.remark for example in examples}
+    rows = [row for _, _, row in by_point_auroc({category: scored})]
+    return {rows[0]: "worst", rows[-1]: "best"} if rows else {}
