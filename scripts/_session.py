@@ -108,12 +108,14 @@ def recipe_of(variant: str | None = None) -> Recipe:
     """
     choices = HydraConfig.get().runtime.choices
     variant = variant or choices.get("variant", "full")
-    groups = [f"recipe={choices['recipe']}", f"variant={variant}"]
+    # the dataset knows how many epochs
+    groups = [f"{group}={choices[group]}" for group in ("dataset", "recipe")]
     own = [o for o in typed("recipe") if o.lstrip("+").startswith("recipe.")]
-    composed = plain(compose("train", groups + own).recipe)
+    of_variant = [*groups, f"variant={variant}"]
+    composed = plain(compose("train", of_variant + own).recipe)
     recipe = build(Recipe, composed, "recipe")
-    chosen, usual = _flat(composed), _flat(plain(compose("train", groups).recipe))
-    full = _flat(plain(compose("train", groups[:1]).recipe))
+    chosen, usual = _flat(composed), _flat(plain(compose("train", of_variant).recipe))
+    full = _flat(plain(compose("train", groups).recipe))
     changed = {k: v for k, v in chosen.items() if v != usual[k]}
     for key in sorted(changed.keys() & {k for k in usual if usual[k] != full[k]}):
         raise ConfigError(
@@ -196,8 +198,22 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def dataset_from(config: DictConfig) -> Dataset:
-    """The dataset that the config names."""
-    return open_dataset(**plain(config.dataset))
+    """The dataset that the config names.
+
+    Raises:
+        ConfigError: if its number of epochs was typed; the runs' names would not tell.
+    """
+    if any(o.lstrip("+").startswith("dataset.epochs=") for o in typed("dataset")):
+        raise ConfigError(
+            "dataset.epochs is the data set's usual number of epochs, which no run's name tells; "
+            "give another one as recipe.epochs=..."
+        )
+    return open_dataset(**dataset_settings(config))
+
+
+def dataset_settings(config: DictConfig) -> dict[str, Any]:
+    """What the dataset is opened with; its number of epochs is the recipe's concern."""
+    return {key: value for key, value in plain(config.dataset).items() if key != "epochs"}
 
 
 def model_from(config: DictConfig) -> PointLanguageModel:

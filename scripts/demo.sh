@@ -16,8 +16,7 @@ run() {
 step="setting up (scripts/setup.sh)"
 bash scripts/setup.sh
 run "preparing the demo set" scripts/prepare.py dataset=demo
-run "training on $train_cat" scripts/train.py dataset=demo recipe=plus recipe.epochs=10 \
-    train_cat="$train_cat"
+run "training on $train_cat" scripts/train.py dataset=demo recipe=plus train_cat="$train_cat"
 run "evaluating on the other categories" scripts/eval.py dataset=demo
 
 printf '\ndemo.sh: done in %d s\n' $SECONDS

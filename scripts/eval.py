@@ -11,9 +11,9 @@ from typing import Any
 from _paths import take_paths_as_typed
 from _session import (
     dataset_from,
+    dataset_settings,
     eval_command,
     model_from,
-    plain,
     plan_from,
     recipe_of,
     same_data,
@@ -125,10 +125,10 @@ def _complete(
     print(f"{len(plans)} runs and {len(baselines)} baselines, finished ones included", flush=True)
     # n_points by n_points: the first ones share their features with the baselines
     own = [plan for plan in plans if plan.n_points == wanted.n_points]
-    campaign.train_and_score(own, train_command, plain(config.dataset))
+    campaign.train_and_score(own, train_command, dataset_settings(config))
     campaign.baselines(baselines, eval_command(len(seeds)), run_missing=True)
     others = [plan for plan in plans if plan.n_points != wanted.n_points]
-    campaign.train_and_score(others, train_command, plain(config.dataset))
+    campaign.train_and_score(others, train_command, dataset_settings(config))
     print(f"time: {campaign.shares}\n", flush=True)
 
 

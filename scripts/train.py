@@ -6,8 +6,8 @@ import time
 
 from _session import (
     dataset_from,
+    dataset_settings,
     model_from,
-    plain,
     plan_from,
     recipe_of,
     same_data,
@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
         store_from(config, model),
         config.outputs,
         train_command(plan),
-        plain(config.dataset),
+        dataset_settings(config),
         resume=config.resume,
     )
     if finished:

@@ -36,9 +36,10 @@ SURFACE_POINT = replace(POINT, point_features=CHANNELS, constant_feature=None)
 SMALL: dict[str, dict[str, Any]] = {
     "encoder/mini.yaml": SIZES | {"point": asdict(SURFACE_POINT)},
     "encoder/ulip2.yaml": SIZES,
-    "recipe/paper.yaml": {"epochs": 1},
     "eval.yaml": {"pictures": 0},
-    "dataset/real3d.yaml": {"allow_missing": True},
+    "dataset/demo.yaml": {"epochs": 1},
+    "dataset/folder.yaml": {"epochs": 1},
+    "dataset/real3d.yaml": {"epochs": 1, "allow_missing": True},
     "synthesize.yaml": {"train": 1, "normal": 1, "defective": 2, "workers": 1},
     "calibrate.yaml": {"workers": 1},
     "predict.yaml": {"workers": 1},

@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 def settings(name: str, *overrides: str) -> dict[str, object]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose(name, overrides=list(overrides))
-    return OmegaConf.to_container(config)  # type: ignore[return-value]
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
 def group(name: str) -> list[str]:
@@ -35,11 +35,30 @@ def test_every_recipe_builds(recipe: str) -> None:
 
 
 def test_the_paper_s_recipe_is_the_default_in_code_too() -> None:
-    assert build(Recipe, settings("train")["recipe"], "recipe") == Recipe()
+    built = build(Recipe, settings("train", "dataset=real3d")["recipe"], "recipe")
+    assert built == Recipe()
+
+
+@pytest.mark.parametrize("recipe", group("recipe"))
+@pytest.mark.parametrize("dataset", group("dataset"))
+@pytest.mark.parametrize("script", ["train", "eval", "gains", "weights"])
+def test_how_long_one_trains_belongs_to_the_data_set(
+    script: str, dataset: str, recipe: str
+) -> None:
+    chosen = [f"dataset={dataset}", f"recipe={recipe}"]
+    usual = build(Recipe, settings(script, *chosen)["recipe"], "recipe")
+    assert usual.epochs == (20 if dataset == "demo" else 100)
+    typed = build(Recipe, settings(script, *chosen, "recipe.epochs=7")["recipe"], "recipe")
+    assert typed.epochs == 7
+
+
+def test_the_pretraining_has_epochs_of_its_own() -> None:
+    assert build(Recipe, settings("pretrain")["recipe"], "recipe").epochs == 5
 
 
 def test_the_release_s_recipe_is_what_facts_say() -> None:
-    recipe = build(Recipe, settings("train", "recipe=release")["recipe"], "recipe")
+    chosen = settings("train", "recipe=release", "dataset=real3d")
+    recipe = build(Recipe, chosen["recipe"], "recipe")
     assert recipe == Recipe(
         name="release",
         prompts="fixed",

@@ -44,7 +44,7 @@ if importlib.util.find_spec("onnxscript") is None:
 # Sections that go on where another one ended.
 AFTER = {"Reproduce the paper": "Two commands", "Many runs": "When something fails"}
 # Numbers on the command line that only make it longer.
-SMALLER = {"recipe.epochs": "1", "seeds": "1", "hydra.launcher.n_jobs": "1"}
+SMALLER = {"seeds": "1", "hydra.launcher.n_jobs": "1"}
 SWEPT = {"seed": 2, "train_cat": 1}  # so many of each list that a sweep runs over
 
 
@@ -169,7 +169,7 @@ def run(command: Command, project: Path) -> None:
 
 
 def smaller(command: Command) -> list[str]:
-    """Its settings, with fewer epochs, seeds, and jobs of a sweep."""
+    """Its settings, with fewer seeds and jobs of a sweep."""
     settings = []
     for setting in command.words[2:]:
         key, _, value = setting.partition("=")

@@ -165,6 +165,7 @@ def test_a_sweep_trains_every_combination_and_leaves_no_litter(
         ("train.py", ["train_cat=eggs"], "train_cat is 'eggs'.*Did you mean egg"),
         ("train.py", [], "train_cat has no value"),
         ("train.py", ["train_cat=egg", "+recipe.epoch=3"], "did you mean epochs"),
+        ("train.py", ["train_cat=egg", "dataset.epochs=3"], "give another one as recipe.epochs="),
         ("train.py", ["train_cat=egg", "device=tpu9"], "device is 'tpu9'"),
         ("train.py", ["train_cat=egg", "bfloat16=some"], "expected auto, true or false"),
         ("train.py", ["train_cat=egg", "seed=one"], "seed is 'one'; expected a whole number"),
