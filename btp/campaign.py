@@ -6,10 +6,8 @@ and started again; and several may work on the same folder at once, each taking 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +15,15 @@ from btp.data.dataset import Dataset
 from btp.data.shared import SharedStore
 from btp.data.store import FeatureStore
 from btp.errors import BTPError, DataError, WeightsError
-from btp.protocol import Plan, train_plan
-from btp.report.baseline_runs import BaselinePlan, score_plan, stored
+from btp.protocol import Plan, plan_tables, train_plan
+from btp.recipe import Recipe
+from btp.report.baseline_runs import BaselinePlan, plan_baselines, score_plan, stored
 from btp.report.scoring import score_run
+from btp.report.tables import Result
 from btp.runs import Run
+from btp.shares import Shares
 from btp.weights.models import PointLanguageModel
 from btp.weights.state_dict import read_metadata
-
-
-@dataclass
-class Shares:
-    """Where the time went, in seconds."""
-
-    training: float = 0.0
-    scoring: float = 0.0
-    features: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-
-    def __str__(self) -> str:
-        total = max(time.monotonic() - self.started, 1e-9)
-        other = total - self.training - self.scoring - self.features
-        parts = {
-            "training": self.training,
-            "scoring": self.scoring,
-            "features (encoding, loading)": self.features,
-            "other": other,
-        }
-        shares = ", ".join(f"{name} {100 * spent / total:.0f} %" for name, spent in parts.items())
-        return f"{total:.0f} s: {shares}"
 
 
 class Campaign:
@@ -95,6 +74,37 @@ class Campaign:
             self._store = kept
         return kept
 
+    def complete(
+        self,
+        tables: Sequence[str],
+        base: Plan,
+        recipes: Mapping[str, Recipe],
+        seeds: Sequence[int],
+        commands: tuple[Callable[[Plan], str], str],
+        dataset_settings: dict[str, Any],
+    ) -> None:
+        """Train and score what tables lack, baselines included.
+
+        Args:
+            tables: of `btp.protocol.TABLES`.
+            base: settings; train category, seed and recipe are replaced.
+            recipes: by variant; those that the tables need.
+            seeds: of each cell.
+            commands: what trains one of the runs, and what measures the baselines.
+            dataset_settings: as in `train_and_score`.
+        """
+        plans = plan_tables(tables, base, self.dataset.categories, recipes, seeds)
+        baselines = plan_baselines(tables, base, self.dataset.categories, seeds)
+        self.say(f"{len(plans)} runs and {len(baselines)} baselines, finished ones included")
+        # n_points by n_points: the first ones share their features with the baselines
+        train, measure = commands
+        own = [plan for plan in plans if plan.n_points == base.n_points]
+        self.train_and_score(own, train, dataset_settings)
+        self.baselines(baselines, measure, run_missing=True)
+        others = [plan for plan in plans if plan.n_points != base.n_points]
+        self.train_and_score(others, train, dataset_settings)
+        self.say(f"time: {self.shares}\n")
+
     def train_and_score(
         self,
         plans: Sequence[Plan],
@@ -126,20 +136,19 @@ class Campaign:
         run = plan.run(self.outputs, self.model.config.name)
         there = run.detector_path.is_file()
         store = self.store(plan.n_points, plan.sampling_seed)
-        before, started = store.seconds, time.monotonic()
-        done = train_plan(
-            plan, self.dataset, store, self.outputs, command, settings, wait=wait, quiet=True
-        )
-        training = time.monotonic() - started - (store.seconds - before)
-        self.shares.training += training
-        self.shares.features += store.seconds - before
+        before = self.shares.spent["training"]
+        with self.shares.counted("training", store):
+            done = train_plan(
+                plan, self.dataset, store, self.outputs, command, settings, wait=wait, quiet=True
+            )
+        training = self.shares.spent["training"] - before
         if done is None or not self._scored(run, store, wait):
             return False
         trained = "trained before" if there else f"trained in {training:.0f} s"
         self.say(f"[{number}] {run.folder}: {trained}")
         return True
 
-    def score(self, runs: Sequence[Run]) -> list[tuple[Run, dict[str, Any]]]:
+    def score(self, runs: Sequence[Run]) -> list[Result]:
         """Results of finished runs, scoring those that have none; failures go to `left_out`."""
         features: list[tuple[int, int, Run]] = []
         results = []
@@ -148,10 +157,10 @@ class Campaign:
                 features.append((*_features(run), run))
         for *_, run in sorted(features, key=lambda each: each[:2]):
             with _naming(self.left_out):
-                results.append((run, self.result_of(run)))
+                results.append(self.result_of(run))
         return results
 
-    def result_of(self, run: Run) -> dict[str, Any]:
+    def result_of(self, run: Run) -> Result:
         """The result of a finished run, scoring it if it has none.
 
         Raises:
@@ -159,24 +168,22 @@ class Campaign:
         """
         result = self._scored(run, self.store(*_features(run)), wait=True)
         assert result is not None, "waited for"
-        return result
+        return Result(str(run.folder), result)
 
     def _scored(self, run: Run, store: SharedStore, wait: bool) -> dict[str, Any] | None:
         with run.claimed(wait) as mine:
             if not mine:
                 return None
-            before, started = store.seconds, time.monotonic()
             rescore = self.rescore and run not in self._scored_here
-            result = score_run(run, self.dataset, store, self.thresholds, self.pictures, rescore)
+            given = self.thresholds, self.pictures, rescore
+            with self.shares.counted("scoring", store):
+                result = score_run(run, self.dataset, store, *given)
             self._scored_here.add(run)
-            loading = store.seconds - before
-            self.shares.features += loading
-            self.shares.scoring += time.monotonic() - started - loading
         return result
 
     def baselines(
         self, plans: Sequence[BaselinePlan], command: str, run_missing: bool
-    ) -> list[tuple[Run, dict[str, Any]]]:
+    ) -> list[Result]:
         """Results of baselines; those that have none are scored if asked to."""
         results = []
         for number, plan in enumerate(plans, start=1):
@@ -188,23 +195,22 @@ class Campaign:
                     known = self._score_baseline(plan, store, command)
                     self.say(f"[baseline {number}/{len(plans)}] {run.folder}")
                 if known is not None:
-                    results.append((run, known))
+                    results.append(Result(str(run.folder), known))
         return results
+
+    def stored_baselines(self, plans: Sequence[BaselinePlan]) -> list[Result]:
+        """Results of those baselines that were measured."""
+        return self.baselines(plans, "", run_missing=False)
 
     def _score_baseline(
         self, plan: BaselinePlan, store: SharedStore, command: str
     ) -> dict[str, Any]:
         """Another process may have measured it while this one waited for it."""
         run = plan.run(self.outputs, self.model.config.name)
-        before, started = store.seconds, time.monotonic()
-        with run.claimed(wait=True):
+        with run.claimed(wait=True), self.shares.counted("scoring", store):
             given = self.dataset, store, self.outputs
             known = None if self.rescore else stored(plan, *given, self.thresholds)
-            result = known or score_plan(plan, *given, command, self.thresholds)
-        loading = store.seconds - before
-        self.shares.features += loading
-        self.shares.scoring += time.monotonic() - started - loading
-        return result
+            return known or score_plan(plan, *given, command, self.thresholds)
 
 
 def _features(run: Run) -> tuple[int, int]:

@@ -149,7 +149,7 @@ def test_damaged_foreign_and_older_results_are_named_and_the_rest_is_used(
     other.config = replace(other.config, seed=9)
     one = campaign(folder, model, tmp_path)
     kept = one.score(runs)
-    assert [run for run, _ in kept] == runs[3:]
+    assert [result.folder for result in kept] == [str(run.folder) for run in runs[3:]]
     text = "\n".join(one.left_out)
     assert f"{damaged.result_path('set')}: not a result" in text
     assert "measured by version 0.0.1" in text
@@ -157,7 +157,8 @@ def test_damaged_foreign_and_older_results_are_named_and_the_rest_is_used(
     assert len(one.left_out) == 3
 
     again = campaign(folder, model, tmp_path, rescore=True)
-    assert [run for run, _ in again.score(runs)] == [runs[0], runs[1], *runs[3:]]
+    kept = again.score(runs)
+    assert [r.folder for r in kept] == [str(run.folder) for run in runs if run != broken]
 
     foreign = campaign(folder, PointLanguageModel(other.config), tmp_path)
     assert foreign.score(runs[3:]) == []
@@ -172,15 +173,15 @@ def test_baselines_are_kept_and_measured_once(
     one = campaign(folder, model, tmp_path)
     assert one.baselines(plans, "", run_missing=False) == []
     made = one.baselines(plans, "eval", run_missing=True)
-    assert [result["baseline"] for _, result in made] == [
+    assert [result.about["baseline"] for result in made] == [
         "ulip_zero_shot", *3 * ["ulip_linear"], "btf", "patchcore_fpfh", "patchcore_encoder",
     ]  # fmt: skip
-    for _, result in made:
-        assert sorted(result["categories"]) == sorted({*CATEGORIES} - {result["train_cat"]})
+    for result in made:
+        assert sorted(result.categories) == sorted({*CATEGORIES} - {result.train_cat})
     later = campaign(folder, model, tmp_path)
     known = later.baselines(plans, "", run_missing=False)
-    assert json.dumps([r for _, r in known]) == json.dumps([r for _, r in made])
-    assert later.shares.scoring == 0
+    assert json.dumps([r.about for r in known]) == json.dumps([r.about for r in made])
+    assert later.shares.spent["scoring"] == 0
     changed = [
         replace(plans[0], settings=replace(base, recipe=replace(base.recipe, pro="standard")))
     ]

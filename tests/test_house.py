@@ -20,7 +20,7 @@ models.detector data.real3d data.anomaly_shapenet data.folder data.scans weights
 weights.models weights.text_cut data.demo data.synthesize data.coverage regions
 weights.sources weights.release_heads data.catalog data.store data.corpus
 inference training evaluation pretraining data.shared
-baselines protocol benchmark
+baselines protocol benchmark shares
 report selection
 findings export campaign
 score_table

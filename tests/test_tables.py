@@ -20,7 +20,8 @@ from btp.report import footnotes, paper
 from btp.report.evidence import Evidence
 from btp.report.paper_tables import tables_of
 from btp.report.provenance import explain
-from btp.report.summary import agreeing, by_recipe, section, write_report
+from btp.report.sections import agreeing, by_recipe, section
+from btp.report.summary import write_report
 from btp.report.tables import MEAN, Cell, Result, Row, Table, average, by_category, every_metric
 from btp.report.typeset import latex, markdown, page, pictures_html, to_csv, to_html
 

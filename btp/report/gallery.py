@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from btp.baselines import BASELINES, score_baseline
@@ -14,8 +14,34 @@ from btp.report.evidence import Evidence
 from btp.report.examples import Scored
 from btp.report.extremes import write_extremes
 from btp.report.figures import draw_figures
+from btp.report.sections import Section
 from btp.report.tables import Result, average
 from btp.weights.models import load_detector
+
+
+def draw_galleries(
+    sections: Iterable[Section],
+    dataset: Dataset,
+    store: Callable[[int, int], FeatureStore],
+    folder: Path,
+) -> list[Path]:
+    """`draw_gallery` of each recipe, in a folder of its name.
+
+    Args:
+        sections: one a recipe.
+        dataset: all were scored on.
+        store: of their features, by number of points and sampling seed.
+        folder: to write into.
+
+    Returns:
+        The paths written.
+    """
+    drawn = []
+    for part in sections:
+        evidence = part.evidence
+        features = store(evidence.n_points, int(evidence.results[0].about["sampling_seed"]))
+        drawn += draw_gallery(evidence, dataset, features, folder / evidence.recipe.name)
+    return drawn
 
 
 def draw_gallery(
