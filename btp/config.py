@@ -34,14 +34,21 @@ def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
             raise ConfigError(f"{where}.{key} is not a setting{hint}")
         kind = hints[key]
-        if is_dataclass(kind) and isinstance(value, Mapping):
-            value = build(kind, value, f"{where}.{key}")  # type: ignore[arg-type]
+        if isinstance(kind, type) and is_dataclass(kind):
+            value = _nested(kind, value, f"{where}.{key}")
         elif isinstance(value, list):
             value = tuple(value)
         elif kind in (int, float, bool, str):
             value = _scalar(kind, value, f"{where}.{key}")
         values[key] = value
     return cls(**values)
+
+
+def _nested(kind: type[T], value: Any, where: str) -> T:
+    if not isinstance(value, Mapping):
+        names = ", ".join(f"{where}.{field.name}" for field in fields(kind))  # type: ignore[arg-type]
+        raise ConfigError(f"{where} is {value!r}; expected settings of its own: {names}")
+    return build(kind, value, where)
 
 
 def _scalar(kind: type, value: Any, where: str) -> Any:

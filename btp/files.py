@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from btp.errors import DataError
+
+_BLOCKS, _BLOCK = 8, 8192  # that a large file is known by, and bytes of each
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -54,6 +57,31 @@ def file_digest(path: Path) -> str:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
+
+
+def file_sketch(path: Path) -> str:
+    """Tells files apart without reading large ones whole: 32 hexadecimal digits.
+
+    Of the size and of eight blocks from the first byte to the last, so that it is the same on every
+    machine. A change between the blocks that keeps the size is not seen.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    status = path.stat()
+    return _sketch(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _sketch(path: Path, size: int, written_ns: int) -> str:
+    """The time of writing only tells whether what was read before still holds."""
+    digest = hashlib.blake2b(f"{size} ".encode(), digest_size=16)
+    last = max(0, size - _BLOCK)
+    with path.open("rb") as file:
+        for number in range(_BLOCKS):
+            file.seek(last * number // (_BLOCKS - 1))
+            digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

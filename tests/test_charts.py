@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
-from btp.data.prepare import prepare
+from btp.data.prepare import normalise, prepare
 from btp.errors import DataError
 from btp.report.cameras import around, camera
 from btp.report.charts import Matrix, ObjectScores
@@ -228,7 +228,8 @@ def test_a_row_has_a_column_for_each_method_that_scores_points(
     truth = dataset.read(ours["egg"].samples[2]).labels
     assert truth is not None
     np.testing.assert_array_equal(first[1].values, truth)
-    near = ((first[3].points[:, None] - ours["egg"].points[2]) ** 2).sum(-1).argmin(1)
+    unit = normalise(first[3].points)[0]
+    near = ((unit[:, None] - ours["egg"].points[2]) ** 2).sum(-1).argmin(1)
     np.testing.assert_allclose(first[3].values, ours["egg"].shown(2)[near])
 
 

@@ -95,6 +95,12 @@ def test_every_dataset_composes_with_every_script(dataset: str, script: str) -> 
         ({"epoch": 3}, "recipe.epoch is not a setting; did you mean epochs?"),
         ({"zzz": 3}, "recipe.zzz is not a setting; known: batch_size, "),
         ({"loss": {"points": 1.0}}, "recipe.loss.points is not a setting; did you mean point?"),
+        (
+            {"loss": 0},
+            "recipe.loss is 0; expected settings of its own: recipe.loss.point, "
+            "recipe.loss.object, recipe.loss.geometry",
+        ),
+        ({"loss": None}, "recipe.loss is None; expected settings of its own"),
         ({"epochs": "many"}, "recipe.epochs is 'many', a str; expected int"),
         ({"epochs": True}, "recipe.epochs is True, a bool; expected int"),
         ({"projection": "cubic"}, "recipe.projection is 'cubic'; expected one of linear, mlp"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from btp.data.folder import Folder
 from btp.data.formats import write_labelled_txt, write_pcd, write_ply
 from btp.data.real3d import Real3D
 from btp.errors import ConfigError, DataError
+from btp.files import file_sketch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*going on with what is there")
 
@@ -285,3 +288,46 @@ def test_going_on_without_says_without_what(tmp_path: Path) -> None:
         UserWarning, match=r"real3d: going on with what is there: \d+ missing: airplane/"
     ):
         Real3D(tmp_path, allow_missing=True)
+
+
+def test_the_fingerprint_is_of_names_and_contents_not_of_the_machine(tmp_path: Path) -> None:
+    root = tmp_path / "here"
+    points = cloud(400)
+    for name in ("a_positive0", "a_sink0"):
+        write_pcd(root / "a" / "test" / f"{name}.pcd", points)
+    labels = np.arange(400) < 5
+    label_path = root / "a" / "GT" / "a_sink0.txt"
+    write_labelled_txt(label_path, points, labels)
+    known = Folder(root).fingerprint()
+
+    copy = shutil.copytree(root, tmp_path / "there", copy_function=shutil.copyfile)
+    for path in copy.rglob("*.*"):
+        os.utime(path, (1, 1))
+    assert Folder(copy).fingerprint() == known
+
+    size = label_path.stat().st_size
+    write_labelled_txt(label_path, points, labels[::-1].copy())
+    assert label_path.stat().st_size == size
+    assert Folder(root).fingerprint() != known
+    write_labelled_txt(label_path, points, labels)
+    assert Folder(root).fingerprint() == known
+    (root / "a" / "test" / "a_positive0.pcd").rename(root / "a" / "test" / "a_positive1.pcd")
+    assert Folder(root).fingerprint() != known
+
+
+def test_a_large_file_is_told_apart_by_blocks_from_its_first_byte_to_its_last(
+    tmp_path: Path,
+) -> None:
+    content = bytearray(1 << 20)
+    path = tmp_path / "large"
+    path.write_bytes(content)
+    sketches = {file_sketch(path)}
+    for changed in (0, len(content) // 7, len(content) - 1):
+        other = content.copy()
+        other[changed] = 1
+        path = tmp_path / f"changed{changed}"
+        path.write_bytes(other)
+        sketches.add(file_sketch(path))
+    path.write_bytes(content + b"\0")
+    sketches.add(file_sketch(path))
+    assert len(sketches) == 5

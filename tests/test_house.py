@@ -17,8 +17,9 @@ geometry surface recipe runs fpfh_numpy data.formats data.solids data.patches we
 fpfh data.dataset data.shapes data.defects data.prepare models.text_encoder models.point_encoder
 models.gfcm models.mgfem models.prompts weights.records weights.text_store calibration data.reading
 models.detector data.real3d data.anomaly_shapenet data.folder data.scans weights.download
-weights.models weights.text_cut data.demo data.synthesize data.coverage regions
-weights.sources weights.release_heads data.catalog data.store data.corpus
+weights.models weights.text_cut data.demo data.synthesize data.coverage regions data.parts
+weights.sources weights.release_heads data.catalog data.feature_set data.corpus
+data.store
 inference training evaluation pretraining data.shared
 baselines protocol benchmark shares
 report selection

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import ENCODER, POINTS, tiny_model, write_tiny_dataset
 
-from btp.data import store as store_module
+from btp.data import parts
 from btp.data.folder import Folder
 from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import ConfigError, DataError
@@ -75,7 +75,7 @@ def test_nothing_is_computed_twice(
         raise AssertionError("computed again")
 
     for name in ("prepare", "surface_channels", "fpfh"):
-        monkeypatch.setattr(store_module, name, fail)
+        monkeypatch.setattr(parts, name, fail)
     monkeypatch.setattr(store.model.points, "forward", fail)
     assert same(first, store.load(data, "egg", "test", surface=True, fpfh_cloud="sampled"))
 

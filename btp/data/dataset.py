@@ -15,6 +15,7 @@ import numpy as np
 
 from btp.data.formats import read_labelled_points, read_points
 from btp.errors import ConfigError, DataError
+from btp.files import file_sketch
 from btp.types import Cloud, Sample
 
 SPLITS = ("test", "train")
@@ -67,14 +68,17 @@ class Dataset(ABC):
         return ""
 
     def fingerprint(self) -> str:
-        """Changes when a test scan or label file is added, removed or written again."""
+        """Changes when a test scan or label file is added, removed or replaced by another.
+
+        A copy of the data set on another machine has the same: it is of names and contents, the
+        latter as `btp.files.file_sketch` sees them.
+        """
         digest = hashlib.blake2b(digest_size=8)
         for category in self.categories:
             for sample in self.samples(category, "test"):
                 for path in (sample.path, sample.label_path):
                     if path is not None and path.is_file():
-                        status = path.stat()
-                        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+                        digest.update(f"{category}/{path.name} {file_sketch(path)} ".encode())
         return digest.hexdigest()
 
     def read(self, sample: Sample) -> Cloud:

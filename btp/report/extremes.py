@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from btp.data.dataset import Dataset
-from btp.data.prepare import normalise
-from btp.geometry import nearest_rows
-from btp.report.examples import Scored, by_point_auroc
+from btp.report.examples import Scored, by_point_auroc, sampled_rows
 from btp.report.viewer import ViewedScan, write_viewer
 
 
@@ -44,7 +42,7 @@ def write_extremes(
     def viewed() -> Iterator[ViewedScan]:
         for category, row, remark in chosen:
             cloud = dataset.read(first[category].samples[row])
-            nearest = nearest_rows(normalise(cloud.points)[0], first[category].points[row])
+            nearest = sampled_rows(cloud.points, first[category].points[row])
             scores = {
                 name: scored[category].shown(row)[nearest] for name, scored in compared.items()
             }

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from btp.data.dataset import Dataset
-from btp.data.prepare import normalise
-from btp.geometry import nearest_rows
 from btp.report.charts import Matrix, ObjectScores, draw_matrix, draw_object_scores
 from btp.report.curves import draw_curves, read_curves
-from btp.report.examples import Example, Scored, best_and_worst, by_name
+from btp.report.examples import Example, Scored, best_and_worst, by_name, sampled_rows
 from btp.report.pictures import Panel, draw
 from btp.surface import thin
 
@@ -131,11 +129,10 @@ def _panels(
     known = ours[example.category]
     sample = known.samples[example.row]
     cloud = dataset.read(sample)
-    points, _, _ = normalise(cloud.points)
-    labels = np.zeros(len(points), bool) if cloud.labels is None else cloud.labels
-    kept = thin(np.arange(len(points)), MAX_DRAWN)
-    points, truth = points[kept], labels[kept].astype(float)
-    nearest = nearest_rows(points, known.points[example.row])
+    labels = np.zeros(len(cloud.points), bool) if cloud.labels is None else cloud.labels
+    kept = thin(np.arange(len(cloud.points)), MAX_DRAWN)
+    points, truth = cloud.points[kept], labels[kept].astype(float)
+    nearest = sampled_rows(cloud.points, known.points[example.row], kept)
     panels = [
         Panel("input" if titled else "", points),
         Panel("ground truth" if titled else "", points, truth),

@@ -18,9 +18,9 @@ from btp.data.store import FeatureStore
 from btp.errors import DataError, WeightsError
 from btp.evaluation import CategoryScores, evaluate, mean_over_categories
 from btp.files import file_digest
-from btp.geometry import nearest_rows
 from btp.inference import Inspector
 from btp.models.detector import Detector
+from btp.report.examples import sampled_rows
 from btp.report.pictures import Panel, draw
 from btp.runs import Run
 from btp.weights.models import load_detector
@@ -216,9 +216,8 @@ def _example(scores: CategoryScores, dataset: Dataset) -> list[list[Panel]]:
     by_score = defective[np.argsort(scores.object_scores[defective])]
     chosen = int(by_score[len(by_score) // 2])
     cloud = dataset.read(data.samples[chosen])
-    points = cloud.points - cloud.points.mean(0)
-    unit = points / np.linalg.norm(points, axis=1).max()
-    nearest = nearest_rows(unit, data.features.points[chosen].numpy())
+    points = cloud.points
+    nearest = sampled_rows(points, data.features.points[chosen].numpy())
     values = scores.point_scores[chosen][nearest]
     highest = max(float(values.max()), 1e-6)
     labels = np.zeros(len(points)) if cloud.labels is None else cloud.labels.astype(float)

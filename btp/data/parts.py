@@ -1,0 +1,181 @@
+"""The parts of a scan that are computed once and kept, each in a file named by what shapes it.
+
+From the raw scan: the sampled cloud with its labels, the surface channels, the FPFH targets of the
+patches and the FPFH of the points. The encoder's part is made from those, by the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from btp.data.dataset import Dataset
+from btp.data.prepare import prepare
+from btp.errors import DataError
+from btp.files import write_bytes
+from btp.fpfh import dense_fpfh, dense_patch_fpfh, fpfh, patch_fpfh
+from btp.metrics import count_points, regions
+from btp.surface import surface_channels
+from btp.types import Prepared, Sample
+
+FORMAT = "1"  # part of every key: raise it when any part's meaning changes
+
+Part = dict[str, Tensor]
+
+
+class ScanParts:
+    """The parts of one scan, each found or made; it is read only if some part is missing."""
+
+    def __init__(
+        self, dataset: Dataset, sample: Sample, root: Path, n_points: int, seed: int
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            dataset: that reads the scan.
+            sample: which.
+            root: of the store.
+            n_points: N, sampled points.
+            seed: of the sampling.
+        """
+        self.dataset, self.sample, self.root = dataset, sample, root
+        self.n_points, self.seed = n_points, seed
+        # By hand: up to Python 3.11 cached_property lets one thread at a time into all sources.
+        self._key: str | None = None
+        self._prepared: Prepared | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of the bytes that are read, and of the sampling."""
+        if self._key is None:
+            self._key = self._make_key()
+        return self._key
+
+    def _make_key(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for path in (self.sample.path, self.sample.label_path):
+            if path is not None and path.is_file():
+                digest.update(path.read_bytes())
+            digest.update(b"|")
+        digest.update(f"{self.n_points} {self.seed}".encode())
+        return digest.hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that the scan is read from; 0 if it is not there."""
+        path = self.sample.label_path or self.sample.path
+        return path.stat().st_size if path.is_file() else 0
+
+    @property
+    def prepared(self) -> Prepared:
+        """The scan, sampled from a seed of its own, so that order and company do not matter."""
+        if self._prepared is None:
+            cloud = self.dataset.read(self.sample)
+            self._prepared = prepare(cloud, self.n_points, seed=int(self.key[:8], 16))
+        return self._prepared
+
+    def release(self) -> None:
+        """Drop the raw cloud."""
+        self._prepared = None
+
+    def cloud(self) -> Part:
+        """Sampled points, the maps between them and the raw cloud, and the labels of both."""
+        part = find_part(part_path(self.root, "clouds", self.key), self._make_cloud)
+        del part["nearest"]  # as long as the raw cloud, and no one needs it once labels are counted
+        return part
+
+    def _make_cloud(self) -> Part:
+        prepared = self.prepared
+        labels = prepared.labels
+        if labels is None:
+            raise DataError(f"{self.sample.path}: no labels; expected those of a benchmark scan")
+        name = self.sample.name
+        raw_regions = regions(prepared.dense, labels, name)
+        counts = count_points(prepared.nearest, raw_regions, len(prepared.points))
+        sampled_regions = regions(prepared.points, labels[prepared.rows], name)
+        return {
+            "points": torch.from_numpy(prepared.points),
+            "rows": torch.from_numpy(prepared.rows),
+            "nearest": torch.from_numpy(prepared.nearest),
+            "region_ids": torch.from_numpy(sampled_regions),
+            "repeated": torch.tensor(prepared.repeated),
+            **{f"counts.{k}": torch.as_tensor(v) for k, v in asdict(counts).items()},
+        }
+
+    def surface(self) -> Part:
+        """Surface channels of the sampled points, from the raw cloud."""
+
+        def make() -> Part:
+            values = surface_channels(self.prepared.dense, self.prepared.points)
+            return {"surface": torch.from_numpy(values).half()}
+
+        return find_part(part_path(self.root, "surface", self.key), make)
+
+    def patch_targets(self, fpfh_cloud: str, cloud: Part, patch_index: Tensor) -> Part:
+        """FPFH targets of the patches."""
+        index = patch_index.numpy().astype(np.int64)
+
+        def make() -> Part:
+            if fpfh_cloud == "dense":
+                rows = cloud["rows"].numpy()
+                target = dense_patch_fpfh(self.prepared.dense, rows, index)
+            else:
+                target = patch_fpfh(fpfh(cloud["points"].numpy()), index)
+            return {"fpfh": torch.from_numpy(target)}
+
+        layout = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
+        return find_part(part_path(self.root, f"fpfh-{fpfh_cloud}", self.key, layout), make)
+
+    def point_fpfh(self) -> Part:
+        """FPFH of the sampled points, in 16 bit."""
+
+        def make() -> Part:
+            described = dense_fpfh(self.prepared.dense, self.prepared.rows)
+            return {"point_fpfh": torch.from_numpy(described).half()}
+
+        return find_part(part_path(self.root, "fpfh-points", self.key), make)
+
+
+def part_path(root: Path, part: str, *key: object) -> Path:
+    """File of one part.
+
+    Args:
+        root: of the store.
+        part: its kind.
+        key: all that shapes it.
+    """
+    digest = hashlib.blake2b(repr((FORMAT, *key)).encode(), digest_size=16).hexdigest()
+    return root / part / digest[:2] / f"{digest}.safetensors"
+
+
+def find_part(path: Path, make: Callable[[], Part]) -> Part:
+    """The part in a file; made and written where there is none."""
+    part = read_part(path)
+    if part is None:
+        part = make()
+        write_part(path, part)
+    return part
+
+
+def read_part(path: Path) -> Part | None:
+    """The part in a file; None where it is absent or damaged."""
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError):  # a disk fault; the part can be made again
+        return None
+
+
+def write_part(path: Path, part: Part) -> None:
+    """Write a part, whole or not at all."""
+    content = save({name: tensor.contiguous() for name, tensor in part.items()})
+    write_bytes(path, content)
