@@ -53,7 +53,7 @@ class Campaign:
             store: folder of the features.
             outputs: folder of all runs.
             thresholds: of AU-PRO, None for exact.
-            pictures: scans drawn per run.
+            pictures: scans drawn per run; `train_and_score` draws one run of each recipe.
             rescore: score again what was scored before.
             say: told of each finished piece.
         """
@@ -142,7 +142,9 @@ class Campaign:
                 plan, self.dataset, store, self.outputs, command, settings, wait=wait, quiet=True
             )
         training = self.shares.spent["training"] - before
-        if done is None or not self._scored(run, store, wait):
+        # all of a table's runs would look alike, and drawing takes as long as scoring
+        pictures = 0 if run.drawn_beside(self.dataset.name) else self.pictures
+        if done is None or not self._scored(run, store, wait, pictures):
             return False
         trained = "trained before" if there else f"trained in {training:.0f} s"
         self.say(f"[{number}] {run.folder}: {trained}")
@@ -166,16 +168,18 @@ class Campaign:
         Raises:
             BTPError: as `score_run`.
         """
-        result = self._scored(run, self.store(*_features(run)), wait=True)
+        result = self._scored(run, self.store(*_features(run)), True, self.pictures)
         assert result is not None, "waited for"
         return Result(str(run.folder), result)
 
-    def _scored(self, run: Run, store: SharedStore, wait: bool) -> dict[str, Any] | None:
+    def _scored(
+        self, run: Run, store: SharedStore, wait: bool, pictures: int
+    ) -> dict[str, Any] | None:
         with run.claimed(wait) as mine:
             if not mine:
                 return None
             rescore = self.rescore and run not in self._scored_here
-            given = self.thresholds, self.pictures, rescore
+            given = self.thresholds, pictures, rescore
             with self.shares.counted("scoring", store):
                 result = score_run(run, self.dataset, store, *given)
             self._scored_here.add(run)

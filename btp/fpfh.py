@@ -6,7 +6,7 @@ each pair of neighbours by three angles in 11 bins each (the simplified histogra
 the neighbours' histograms weighted by 1 / squared distance.
 
 The paper's target (switch D8) uses fixed radii on the 2,048 sampled points, where most points have
-too few neighbours for a normal. `dense_patch_fpfh` describes the same points on the raw cloud, with
+too few neighbours for a normal. `dense_fpfh` describes the same points on the raw cloud, with
 radii that follow its point spacing.
 """
 
@@ -26,7 +26,7 @@ from btp.normals import Floats, Rows
 Engine = Literal["auto", "open3d", "numpy"]
 Pool = Literal["max", "mean"]
 
-# `dense_patch_fpfh`'s scale, in units of the point spacing. Chosen on four scanned and machined
+# `dense_fpfh`'s scale, in units of the point spacing. Chosen on four scanned and machined
 # parts with noise of 0.2 % of the radius, as the cheapest at which two scans of one place differ a
 # quarter as much as two places do (5 and 10: 0.4; the fixed radii on 2,048 points: 0.5). The
 # limits on the neighbours are above what these radii hold where points are spread at random.
@@ -123,37 +123,6 @@ def spacing(points: NDArray[np.floating]) -> float:
         raise DataError("spacing: all points are equal, expected at least two different ones")
     distance, _ = cKDTree(cloud).query(cloud, k=2)
     return float(np.median(distance[:, 1]))
-
-
-def dense_patch_fpfh(
-    points: NDArray[np.floating],
-    sampled: Rows,
-    patch_index: NDArray[np.integer],
-    *,
-    pool: Pool = "max",
-    max_points: int = DENSE_POINTS,
-    seed: int = 0,
-    engine: Engine = "auto",
-) -> NDArray[np.float32]:
-    """Patch targets from the raw cloud: described there, evaluated at the sampled points.
-
-    Args:
-        points: as in `dense_fpfh`.
-        sampled: likewise.
-        patch_index: int [G, K], rows of the sampled cloud, 0..N-1.
-        pool: as in `patch_fpfh`.
-        max_points: as in `dense_fpfh`.
-        seed: likewise.
-        engine: as in `fpfh`.
-
-    Returns:
-        float32 [G, 33].
-
-    Raises:
-        DataError: `points` is not a finite [R, 3], or all of them are equal.
-    """
-    descriptors = dense_fpfh(points, sampled, max_points=max_points, seed=seed, engine=engine)
-    return patch_fpfh(descriptors, patch_index, pool)
 
 
 def dense_fpfh(

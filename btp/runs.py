@@ -69,6 +69,11 @@ class Run:
         """Examples of scored scans of a dataset."""
         return self.folder / f"pictures-{dataset}.png"
 
+    def drawn_beside(self, dataset: str) -> bool:
+        """Whether another run of the same recipe has pictures of a dataset, and this one none."""
+        own = self.pictures_path(dataset)
+        return not own.is_file() and any(self.folder.parent.parent.glob(f"*/seed*/{own.name}"))
+
     def result(self, dataset: str) -> dict[str, Any] | None:
         """The stored result on a dataset; None if there is none.
 

@@ -216,6 +216,25 @@ def test_runs_share_what_is_loaded_within_the_memory_given(
     assert none.seconds > 0
 
 
+def test_one_run_of_each_recipe_is_drawn_and_any_that_is_asked_for(
+    folder: Path, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    def drawn() -> list[Path]:
+        return sorted(path.parent for path in tmp_path.rglob("pictures-set.png"))
+
+    plans = plans_of(seeds=(111, 112))
+    variant = replace(RECIPES["full"], variant="mgfem", use_geometry=False)
+    plans += [replace(plan, recipe=variant) for plan in plans]
+    campaign(folder, model, tmp_path, pictures=1).train_and_score(
+        plans, command, {"name": "folder"}
+    )
+    first = sorted(plan.run(tmp_path, "tiny").folder for plan in (plans[0], plans[6]))
+    assert drawn() == first
+    last = plans[-1].run(tmp_path, "tiny")
+    campaign(folder, model, tmp_path, pictures=1, rescore=True).result_of(last)
+    assert drawn() == sorted([*first, last.folder])
+
+
 def test_a_recipe_of_the_same_name_and_other_settings_is_named(
     folder: Path, model: PointLanguageModel, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from btp import fpfh as module
 from btp.errors import ConfigError, DataError
-from btp.fpfh import dense_patch_fpfh, fpfh, patch_fpfh, spacing
+from btp.fpfh import dense_fpfh, fpfh, patch_fpfh, spacing
 from btp.normals import estimate_normals, neighbours_within, smallest_eigenvectors
 
 try:
@@ -144,30 +144,26 @@ def test_spacing() -> None:
         spacing(np.ones((5, 3)))
 
 
-def test_dense_targets_do_not_depend_on_the_unit_or_on_unused_rows() -> None:
+def test_dense_descriptors_do_not_depend_on_the_unit_or_on_unused_rows() -> None:
     points = wavy_surface(4000)
     sampled = np.arange(0, 4000, 8)
-    patch_index = np.random.default_rng(1).integers(0, len(sampled), (30, 16))
-    found = dense_patch_fpfh(points, sampled, patch_index)
+    found = dense_fpfh(points, sampled)
     unit = spacing(points)
     described = fpfh(points, 8 * unit, 80, 16 * unit, 250)[sampled]
-    np.testing.assert_allclose(found, patch_fpfh(described, patch_index), atol=1e-4)
-    np.testing.assert_allclose(
-        dense_patch_fpfh(64 * points, sampled, patch_index), found, atol=1e-4
-    )
+    np.testing.assert_allclose(found, described, atol=1e-4)
+    np.testing.assert_allclose(dense_fpfh(64 * points, sampled), found, atol=1e-4)
 
 
 def test_dense_cloud_is_thinned_by_seed() -> None:
     points = wavy_surface(4000)
-    sampled, patch_index = np.arange(100, 200), np.arange(100).reshape(10, 10)
+    sampled = np.arange(100, 200)
     first, again, other = (
-        dense_patch_fpfh(points, sampled, patch_index, max_points=1000, seed=seed)
-        for seed in (1, 1, 2)
+        dense_fpfh(points, sampled, max_points=1000, seed=seed) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     kept = np.union1d(np.random.default_rng(1).choice(4000, 1000, replace=False), sampled)
-    thinned = dense_patch_fpfh(points[kept], np.searchsorted(kept, sampled), patch_index)
+    thinned = dense_fpfh(points[kept], np.searchsorted(kept, sampled))
     np.testing.assert_array_equal(first, thinned)
 
 

@@ -131,6 +131,27 @@ def test_fpfh_targets_differ_by_cloud(data: Folder, store: FeatureStore) -> None
     assert (dense.sum(-1) > 0).all()
 
 
+def test_points_are_described_once_for_targets_and_baselines(
+    data: Folder, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = FeatureStore(tmp_path / "apart", tiny_model(), POINTS)
+    expected = apart.load(data, "egg", "test", point_fpfh=True).features.point_fpfh
+    targets = apart.load(data, "egg", "test", fpfh_cloud="dense").features.fpfh
+    calls = []
+
+    def counted(*given: object) -> object:
+        calls.append(given)
+        return described(*given)  # type: ignore[arg-type]
+
+    described = parts.dense_fpfh
+    monkeypatch.setattr(parts, "dense_fpfh", counted)
+    found = store.load(data, "egg", "test", fpfh_cloud="dense").features.fpfh
+    both = store.load(data, "egg", "test", point_fpfh=True).features.point_fpfh
+    assert len(calls) == 5
+    assert both is not None and expected is not None and torch.equal(both, expected)
+    assert found is not None and targets is not None and torch.equal(found, targets)
+
+
 def test_errors_name_the_scan(tmp_path: Path, store: FeatureStore) -> None:
     root = write_tiny_dataset(tmp_path / "data")
     (root / "egg" / "test" / "egg_positive1.pcd").write_bytes(b"")
