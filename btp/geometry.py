@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,8 +19,15 @@ from torch import Tensor
 from btp.errors import DataError
 from btp.threads import shared_cores
 
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
 # Distances that are computed together.
 _CPU_DISTANCES, _CUDA_DISTANCES = 2**20, 2**26
+
+# Nearest rows: queries in work together, above how many a point a grid is faster than the tree, its
+# cells an axis, and the most points and queries of a cell that are compared each with each.
+_QUERIES, _MANY, _CELLS, _FEW, _TOGETHER = 2**20, 50, 24, 64, 2**14
 
 # PointNet++'s CUDA sampler, with which ULIP-2 was trained, never selects a point this near the
 # origin (it takes it for padding).
@@ -185,14 +193,62 @@ def patch_of_uncovered(points: Tensor, patch_index: Tensor) -> Tensor:
     return result
 
 
-def nearest_rows(queries: NDArray, points: NDArray) -> NDArray[np.int64]:
-    """Row of the nearest of `points` [N, 3] for each of `queries` [R, 3]: int64 [R]."""
+def nearest_rows(queries: NDArray, points: NDArray) -> NDArray[np.int32]:
+    """Row of the nearest of `points` [N, 3] for each of `queries` [R, 3]: int32 [R]."""
     from scipy.spatial import cKDTree
 
     # compact_nodes and balanced_tree cost more to build than they save for a single pass
     tree = cKDTree(points, compact_nodes=False, balanced_tree=False)
+    nearest = np.empty(len(queries), np.int32)
+    for chunk in batches(len(queries), _QUERIES):
+        some = queries[chunk]
+        by = _nearest_by_cell if len(some) > _MANY * len(points) else _nearest_by_tree
+        nearest[chunk] = by(some, tree)
+    return nearest
+
+
+def _nearest_by_tree(queries: NDArray, tree: cKDTree) -> NDArray[np.int64]:
     with shared_cores() as workers:
         return np.asarray(tree.query(queries, workers=workers)[1], dtype=np.int64)
+
+
+def _nearest_by_cell(queries: NDArray, tree: cKDTree) -> NDArray[np.int32]:
+    """The same for many queries: all in one cell of a grid have few points to choose from.
+
+    The point nearest to a cell's centre is at most half a diagonal farther from a query in it, and
+    what is nearer to that query is at most another half farther from the centre.
+    """
+    low, edge = np.empty(3), np.empty(3)
+    columns = [np.ascontiguousarray(queries[:, axis]) for axis in range(3)]
+    cell = np.zeros(len(queries), np.uint16)  # 16 bits are sorted by their digits, which is fast
+    for axis, column in enumerate(columns):
+        low[axis] = column.min()
+        edge[axis] = max((column.max() - low[axis]) / _CELLS, np.finfo(np.float32).tiny)
+        along = ((column - column.min()) / float(edge[axis])).astype(np.uint16)
+        cell = cell * np.uint16(_CELLS) + np.minimum(along, np.uint16(_CELLS - 1))
+    order = np.argsort(cell, kind="stable")
+    local = np.ones((4, len(queries)))  # the last row meets the points' norms
+    for axis, column in enumerate(columns):
+        np.subtract(column[order], low[axis], out=local[axis])
+    shifted = tree.data - low
+    shifted = np.c_[shifted, -0.5 * (shifted * shifted).sum(1)]
+
+    held = np.bincount(cell)
+    full = np.flatnonzero(held)
+    ends = held[full].cumsum()
+    centres = low + edge * (np.stack(np.unravel_index(full, [_CELLS] * 3), 1) + 0.5)
+    reach = 1.001 * (tree.query(centres)[0] + np.linalg.norm(edge))
+    near = tree.query_ball_point(centres, reach)
+    found = np.empty(len(queries), np.int32)
+    for start, end, some in zip(ends - held[full], ends, near, strict=True):
+        if len(some) > _FEW or end - start > _TOGETHER:
+            found[start:end] = _nearest_by_tree(queries[order[start:end]], tree)
+        else:  # |q - p|^2 is least where q p - |p|^2 / 2 is highest
+            rows = np.array(some)
+            found[start:end] = rows[(local[:, start:end].T @ shifted[rows].T).argmax(1)]
+    nearest = np.empty(len(queries), np.int32)
+    nearest[order] = found
+    return nearest
 
 
 def batches(n: int, size: int) -> Iterator[slice]:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from btp import geometry
 from btp.errors import DataError
 from btp.geometry import (
     batches,
@@ -119,11 +120,48 @@ def test_nearest_patch_is_that_of_the_nearest_centre() -> None:
     assert torch.equal(nearest_patch(points, index), expected)
 
 
-def test_nearest_rows_equals_brute_force() -> None:
+SHAPES = {
+    "sphere": lambda q: q / np.linalg.norm(q, axis=1, keepdims=True),
+    "volume": lambda q: q,
+    "plane": lambda q: q * [1, 0, 3],
+    "line": lambda q: q * [0, 1, 0],
+    "with an outlier": lambda q: np.r_[q[1:], [[900.0, 0, 0]]],  # all others lie in one cell
+    "far from the origin": lambda q: q + 5e4,
+}
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("n", [1, 5, 80])
+def test_nearest_rows_equals_brute_force_for_few_and_for_many_queries(
+    n: int, shape: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(1)
-    queries, points = rng.normal(size=(300, 3)), rng.normal(size=(50, 3))
-    distance = ((queries[:, None] - points) ** 2).sum(-1)
-    assert np.array_equal(nearest_rows(queries, points), distance.argmin(1))
+    queries = SHAPES[shape](rng.normal(size=(6000, 3))).astype(kind)
+    points = rng.permutation(queries)[:n]
+    exact = queries.astype(np.float64)[:, None] - points
+    distance = (exact**2).sum(-1)
+    ways = {"tree": 10**9, "cells": 0, "cells in chunks": 0}
+    for name, many in ways.items():
+        monkeypatch.setattr(geometry, "_MANY", many)
+        if name == "cells in chunks":
+            monkeypatch.setattr(geometry, "_QUERIES", 1700)
+        found = nearest_rows(queries, points)
+        assert found.dtype == np.int32
+        reached = distance[np.arange(len(queries)), found]
+        np.testing.assert_allclose(reached, distance.min(1), rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_nearest_rows_of_crowded_cells_are_found_by_the_tree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(2)
+    queries, points = rng.normal(size=(5000, 3)), rng.normal(size=(40, 3))
+    expected = ((queries[:, None] - points) ** 2).sum(-1).argmin(1)
+    for name, most in (("_FEW", 3), ("_TOGETHER", 2)):
+        monkeypatch.setattr(geometry, name, most)
+        assert np.array_equal(nearest_rows(queries, points), expected)
+        monkeypatch.undo()
 
 
 @given(n=st.integers(0, 50), size=st.integers(1, 20))

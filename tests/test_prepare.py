@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from btp import geometry
 from btp.data import prepare as prepare_module
-from btp.data.prepare import nearest_sampled, normalise, prepare, sample
+from btp.data.prepare import normalise, prepare, sample
 from btp.errors import DataError
 from btp.types import Cloud
 
@@ -89,28 +90,6 @@ def test_unusable_clouds_are_named(broken: Cloud, message: str) -> None:
         prepare(broken)
 
 
-@pytest.mark.parametrize("n_points", [2, 64, 700])
-def test_the_way_back_is_the_nearest_sampled_point_in_every_chunk(
-    n_points: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    points = normalise(cloud(5, 600).points)[0]
-    rows = sample(points, n_points, np.random.default_rng(0))
-    expected = ((points[:, None] - points[rows]) ** 2).sum(-1)
-    whole = nearest_sampled(points, rows)
-    monkeypatch.setattr(prepare_module, "_CHUNK", 7)
-    for nearest in (whole, nearest_sampled(points, rows)):
-        assert nearest.dtype == np.int32
-        found = expected[np.arange(600), nearest]
-        np.testing.assert_allclose(found, expected.min(1), rtol=1e-5, atol=1e-12)
-
-
-def test_rows_that_are_no_farthest_points_lead_back_too() -> None:
-    points = normalise(cloud(6).points)[0]
-    rows = np.argsort(points[:, 0])[:20]  # all at one end, the last two next to each other
-    expected = ((points[:, None] - points[rows]) ** 2).sum(-1)
-    assert np.array_equal(nearest_sampled(points, rows), expected.argmin(1))
-
-
 def test_chunks_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = cloud(7, offset=12.5, scale=40).points
     centre = raw.mean(0)
@@ -127,6 +106,7 @@ def test_memory_beside_the_result_is_a_few_chunks(monkeypatch: pytest.MonkeyPatc
     raw = cloud(8, n=200_000)
     prepare(cloud(n=100), 64)  # imports
     monkeypatch.setattr(prepare_module, "_CHUNK", 4096)
+    monkeypatch.setattr(geometry, "_QUERIES", 4 * 4096)
     tracemalloc.start()
     prepared = prepare(raw, 256)
     peak = tracemalloc.get_traced_memory()[1]

@@ -13,7 +13,8 @@ from btp.benchmark.measure import measure
 from btp.benchmark.settings import Settings
 from btp.benchmark.table import Goal, Row, row
 from btp.benchmark.workload import raw_cloud
-from btp.data.prepare import nearest_sampled, normalise, prepare, sample
+from btp.data.prepare import normalise, prepare, sample
+from btp.geometry import nearest_rows
 from btp.surface import surface_channels
 from btp.types import Prepared
 
@@ -67,7 +68,7 @@ def _against_the_loop(settings: Settings) -> Iterator[Row]:
 
 def _reach(prepared: Prepared, rows: NDArray[np.int64]) -> float:
     """The largest distance of a raw point from the nearest of some rows."""
-    sampled = prepared.dense[rows][nearest_sampled(prepared.dense, rows)]
+    sampled = prepared.dense[rows][nearest_rows(prepared.dense, prepared.dense[rows])]
     return float(np.sqrt(((prepared.dense - sampled) ** 2).sum(1).max()))
 
 

@@ -68,7 +68,7 @@ def cover(prepared: Prepared, coverage: Coverage, seed: int = 0) -> Samplings:
         rows = np.sort(np.argpartition(-gap, far - 1)[:far])
         rows = rows[sample(dense[rows], count, np.random.default_rng([seed, number]))]
         points.append(dense[rows])
-        nearest.append(nearest_rows(dense, dense[rows]).astype(np.int32))
+        nearest.append(nearest_rows(dense, dense[rows]))
         gap = np.minimum(gap, _distance(dense, points[-1], nearest[-1]))
     spacing = float(np.percentile(gap, SEEN)) * prepared.scale
     return Samplings(np.stack(points), np.stack(nearest), spacing)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btp.errors import DataError
-from btp.threads import shared_cores
+from btp.geometry import nearest_rows
 from btp.types import Cloud, Prepared
 
 N_POINTS = 2048
@@ -74,34 +74,6 @@ def sample(
     return np.concatenate([rows, rng.integers(n_raw, size=n_points - count)])
 
 
-def nearest_sampled(dense: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The sampled point nearest to each raw point.
-
-    Args:
-        dense: float32 [R, 3].
-        rows: int64 [N], rows of `dense` as `sample` chose them.
-
-    Returns:
-        int32 [R], places in `rows`.
-    """
-    from scipy.spatial import cKDTree
-
-    sampled = dense[rows]
-    tree = cKDTree(sampled)
-    # No raw point is farther from the sampled ones than the last of these was when it was chosen,
-    # for that one was the farthest. Knowing this saves the search a quarter of its steps.
-    reach = 1.01 * float(cKDTree(sampled[:-1]).query(sampled[-1])[0])
-    nearest = np.empty(len(dense), np.int32)
-    with shared_cores() as workers:
-        for start in range(0, len(dense), 4 * _CHUNK):
-            chunk = slice(start, start + 4 * _CHUNK)
-            found = tree.query(dense[chunk], distance_upper_bound=reach, workers=workers)[1]
-            if found.max() == len(sampled):  # rows chosen otherwise, or with repetition
-                found = tree.query(dense[chunk], workers=workers)[1]
-            nearest[chunk] = found
-    return nearest
-
-
 def prepare(cloud: Cloud, n_points: int = N_POINTS, seed: int = 0) -> Prepared:
     """Normalise and sample a cloud.
 
@@ -125,7 +97,7 @@ def prepare(cloud: Cloud, n_points: int = N_POINTS, seed: int = 0) -> Prepared:
     return Prepared(
         points=dense[rows],
         rows=rows,
-        nearest=nearest_sampled(dense, rows),
+        nearest=nearest_rows(dense, dense[rows]),
         dense=dense,
         labels=cloud.labels,
         centre=centre,
@@ -142,8 +114,8 @@ def _check(points: NDArray, labels: NDArray | None, name: str) -> None:
             f"{name}: {len(points)} points; at least {MIN_POINTS} are needed for one patch. "
             "Scan more densely, or sample the mesh's surface instead of its vertices"
         )
-    finite = np.isfinite(points).all(1)
-    if not finite.all():
+    if not np.isfinite(points).all():
+        finite = np.isfinite(points).all(1)
         raise DataError(
             f"{name}: {np.count_nonzero(~finite):,} of {len(points):,} points are not finite "
             f"(first: row {int(finite.argmin())}); remove them before preparing"
