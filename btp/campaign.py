@@ -7,9 +7,12 @@ and started again; and several may work on the same folder at once, each taking 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from btp.data.dataset import Dataset
 from btp.data.shared import SharedStore
@@ -21,9 +24,13 @@ from btp.report.baseline_runs import BaselinePlan, plan_baselines, score_plan, s
 from btp.report.scoring import score_run
 from btp.report.tables import Result
 from btp.runs import Run
+from btp.seeds import train_seeds
 from btp.shares import Shares
 from btp.weights.models import PointLanguageModel
 from btp.weights.state_dict import read_metadata
+
+# Where seeds are trained side by side, and how many at most: the paper's ten.
+SIDE_BY_SIDE_ON, SIDE_BY_SIDE = "cuda", 10
 
 
 class Campaign:
@@ -113,6 +120,8 @@ class Campaign:
     ) -> None:
         """Train what is not trained, score what is not scored.
 
+        On CUDA, plans that differ in nothing but their seed are trained together.
+
         Args:
             plans: each ends up finished, or named in `left_out`.
             command: that trains one of them alone.
@@ -123,12 +132,38 @@ class Campaign:
         while waiting:
             again = []
             for number, plan in waiting:
+                if not wait and self.model.device.type == SIDE_BY_SIDE_ON:
+                    self._train_beside(plan, plans, command, dataset_settings)
                 with _naming(self.left_out):
                     if not self._do(
                         plan, command(plan), dataset_settings, wait, f"{number}/{len(plans)}"
                     ):
                         again.append((number, plan))
             waiting, wait = again, True
+
+    def _train_beside(
+        self,
+        plan: Plan,
+        plans: Sequence[Plan],
+        command: Callable[[Plan], str],
+        settings: dict[str, Any],
+    ) -> None:
+        """Train a plan and what differs from it in the seed alone, unless it is trained."""
+        alike = [
+            each
+            for each in plans
+            if replace(each, seed=plan.seed) == plan
+            and not each.run(self.outputs, self.model.config.name).detector_path.is_file()
+        ]
+        if plan not in alike:
+            return
+        store = self.store(plan.n_points, plan.sampling_seed)
+        # one by one it is tried again: then a fault is named, and memory may do
+        with suppress(BTPError, torch.OutOfMemoryError), self.shares.counted("training", store):
+            some = alike[alike.index(plan) :][:SIDE_BY_SIDE]
+            runs = train_seeds(some, self.dataset, store, self.outputs, command, settings)
+            if runs:
+                self.say(f"{runs[0].folder.parent}: {len(runs)} seeds trained side by side")
 
     def _do(
         self, plan: Plan, command: str, settings: dict[str, Any], wait: bool, number: str

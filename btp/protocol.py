@@ -229,30 +229,49 @@ def train_plan(
         DataError: a finished run of other settings, or scans that cannot be trained on.
         WeightsError: an interrupted run of other settings.
     """
-    recipe, model = plan.recipe, store.model
-    if recipe.variant == "baseline":
+    if plan.recipe.variant == "baseline":
         raise ConfigError(
             "variant=baseline is ULIP alone: nothing to train, scripts/eval.py scores it"
         )
     check_category(plan.train_cat, dataset.categories, "train_cat")
-    run = plan.run(outputs, model.config.name)
-    bfloat16 = plan.bfloat16 if plan.bfloat16 is not None else model.device.type == "cuda"
-    metadata = {
-        "dataset": dict(dataset_settings),
-        "train_cat": plan.train_cat,
-        "seed": plan.seed,
-        **_features(plan, store),
-        "encoder_trained": model.trained,
-        "bfloat16": bfloat16,
-        "command": command,
-    }
+    run = plan.run(outputs, store.model.config.name)
     with run.claimed(wait) as mine:
         if not mine:
             return None
         if not (resume and check_trained(plan, run, store)):
-            data = store.load_annotated(dataset, plan.train_cat, recipe)
-            train(data, model, recipe, plan.seed, run.folder, metadata, resume, bfloat16, quiet)
+            data = store.load_annotated(dataset, plan.train_cat, plan.recipe)
+            train(
+                data,
+                store.model,
+                plan.recipe,
+                plan.seed,
+                run.folder,
+                metadata_of(plan, store, command, dataset_settings),
+                resume,
+                bfloat16_of(plan, store),
+                quiet,
+            )
     return run
+
+
+def bfloat16_of(plan: Plan, store: FeatureStore) -> bool:
+    """Whether its heads are autocast on the store's device."""
+    return store.model.device.type == "cuda" if plan.bfloat16 is None else plan.bfloat16
+
+
+def metadata_of(
+    plan: Plan, store: FeatureStore, command: str, dataset_settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What its detector's file says of it; arguments as of `train_plan`."""
+    return {
+        "dataset": dict(dataset_settings),
+        "train_cat": plan.train_cat,
+        "seed": plan.seed,
+        **_features(plan, store),
+        "encoder_trained": store.model.trained,
+        "bfloat16": bfloat16_of(plan, store),
+        "command": command,
+    }
 
 
 def _features(plan: Plan, store: FeatureStore) -> dict[str, Any]:

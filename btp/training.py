@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from btp.data.store import FeatureSet
-from btp.errors import DataError, WeightsError
-from btp.files import write_atomically
+from btp.errors import DataError
 from btp.geometry import batches
 from btp.losses import joint_loss
 from btp.models.detector import Detector
 from btp.models.prompts import HybridPromptLearner
+from btp.progress import State, scalars, write_scalars
 from btp.recipe import Recipe
 from btp.weights.models import PointLanguageModel, new_detector, save_detector
 
-RESUME_EVERY = 10  # epochs
 # Names of parameters without weight decay, as in the release: biases, norms, embeddings, prompts.
 _NO_DECAY = ("norm", "ln", "embed", "prompt")
 
@@ -81,31 +80,47 @@ def train(
         DataError: if there are too few scans for one batch, or the loss stops being finite.
         WeightsError: if resume.pt belongs to other settings.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        trainee = Trainee(model, recipe).to(model.device).train()
     check_enough(data, recipe)  # before anything on disk is touched
-    data = _beside(data, model.device)
-    optimizer = make_optimizer(trainee, recipe)
-    settings = {k: v for k, v in (metadata or {}).items() if k != "command"}
-    settings |= {"recipe": recipe, "seed": seed, "bfloat16": bfloat16, "scans": len(data)}
-    state = _State(out / "resume.pt", trainee, optimizer, settings)
+    state = begin(data, model, recipe, seed, out, metadata, bfloat16)
+    trainee, optimizer = state.trainee, state.optimizer
+    data = beside(data, model.device)
     first = state.restore() if resume else state.forget()
-    with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
+    with scalars(out, first) as board:
         epochs = range(first, recipe.epochs)
         bar = tqdm(epochs, f"train {data.category}", recipe.epochs, initial=first, disable=quiet)
         for epoch in bar:
             losses = run_epoch(trainee, data, optimizer, recipe, seed, epoch, bfloat16)
-            for name, value in losses.items():
-                board.add_scalar(f"loss/{name}", value, epoch)
-            board.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], epoch)
+            write_scalars(board, epoch, losses, optimizer)
             bar.set_postfix(loss=f"{losses['total']:.3f}")
             with torch.no_grad():
                 trainee.detector.text.copy_(trainee.text())
             state.after_epoch(epoch, losses["total"], keep_lowest=recipe.keep == "lowest_loss")
+    return finish(state, model, out, metadata)
 
+
+def begin(
+    data: FeatureSet,
+    model: PointLanguageModel,
+    recipe: Recipe,
+    seed: int,
+    out: Path,
+    metadata: dict[str, Any] | None,
+    bfloat16: bool,
+) -> State[Trainee]:
+    """New heads from a seed, and their optimiser; arguments as of `train`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        trainee = Trainee(model, recipe).to(model.device).train()
+    settings = {k: v for k, v in (metadata or {}).items() if k != "command"}
+    settings |= {"recipe": recipe, "seed": seed, "bfloat16": bfloat16, "scans": len(data)}
+    return State(out / "resume.pt", trainee, make_optimizer(trainee, recipe), settings)
+
+
+def finish(
+    state: State[Trainee], model: PointLanguageModel, out: Path, metadata: dict[str, Any] | None
+) -> Detector:
+    """Write the detector of the kept epoch; it is returned in eval mode."""
+    trainee = state.trainee
     trainee.load_state_dict(state.best)
     detector = trainee.detector.eval()
     about = (metadata or {}) | {"epoch": state.best_epoch + 1, "loss": state.best_loss}
@@ -115,7 +130,7 @@ def train(
     return detector
 
 
-def _beside(data: FeatureSet, device: torch.device) -> FeatureSet:
+def beside(data: FeatureSet, device: torch.device) -> FeatureSet:
     """The set in the device's memory (100 clouds of ULIP-2: 0.2 GB), not copied in every step."""
     features = data.features.map(lambda tensor: tensor.to(device))
     return replace(data, features=features, labels=data.labels.to(device))
@@ -123,7 +138,7 @@ def _beside(data: FeatureSet, device: torch.device) -> FeatureSet:
 
 def check_enough(data: FeatureSet, recipe: Recipe) -> None:
     """Raises DataError if the scans do not fill one batch."""
-    if not list(_order(len(data), recipe, seed=0, epoch=0)):
+    if not list(order_of(len(data), recipe, seed=0, epoch=0)):
         raise DataError(
             f"{data.category}: {len(data)} scans do not fill one batch of {recipe.batch_size}; "
             "add scans or lower recipe.batch_size"
@@ -145,7 +160,7 @@ def run_epoch(
         DataError: if the loss stops being finite.
     """
     device = trainee.model.device
-    order = list(_order(len(data), recipe, seed, epoch))
+    order = list(order_of(len(data), recipe, seed, epoch))
     sums: dict[str, Tensor] = {}
     for step, rows in enumerate(order, start=epoch * len(order)):
         for group in optimizer.param_groups:
@@ -161,12 +176,17 @@ def run_epoch(
         for name, value in terms.items():  # summed on the device: no wait for it in every step
             sums[name] = value.detach() + sums.get(name, 0.0)
     losses = {name: float(total) / len(order) for name, total in sums.items()}
-    if not math.isfinite(losses["total"]):
-        raise DataError(f"{data.category}: the loss became {losses} in epoch {epoch + 1}")
+    check_finite(losses, data.category, epoch)
     return losses
 
 
-def _order(n: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Tensor]:
+def check_finite(losses: dict[str, float], what: str, epoch: int) -> None:
+    """Raises DataError, naming what was trained, if the loss of an epoch is no number."""
+    if not math.isfinite(losses["total"]):
+        raise DataError(f"{what}: the loss became {losses} in epoch {epoch + 1}")
+
+
+def order_of(n: int, recipe: Recipe, seed: int, epoch: int) -> Iterator[Tensor]:
     """Rows of each batch of an epoch (D11); depends on nothing but its arguments."""
     rows = np.arange(n)
     if recipe.shuffle:
@@ -202,50 +222,3 @@ def make_optimizer(trainee: Trainee, recipe: Recipe) -> torch.optim.AdamW:
     ]
     # fused: one pass over the memory instead of a dozen
     return torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.999), fused=True)
-
-
-class _State:
-    """The kept epoch, and what an interrupted run needs to go on."""
-
-    def __init__(
-        self, path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, settings: object
-    ) -> None:
-        self.path, self.trainee, self.optimizer = path, trainee, optimizer
-        self.settings = repr(settings)
-        self.best: dict[str, Tensor] = {}
-        self.best_epoch, self.best_loss = -1, math.inf
-
-    def after_epoch(self, epoch: int, loss: float, keep_lowest: bool) -> None:
-        """Keep this epoch if it is the one to keep (D12); write the state now and then."""
-        if loss < self.best_loss or not keep_lowest:
-            self.best = {k: v.detach().clone() for k, v in self.trainee.state_dict().items()}
-            self.best_epoch, self.best_loss = epoch, loss
-        if (epoch + 1) % RESUME_EVERY == 0:
-            content = {
-                "settings": self.settings,
-                "epoch": epoch,
-                "trainee": self.trainee.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "best": (self.best, self.best_epoch, self.best_loss),
-            }
-            write_atomically(self.path, lambda file: torch.save(content, file))
-
-    def forget(self) -> int:
-        """Remove an older state; the epoch to begin with."""
-        self.path.unlink(missing_ok=True)
-        return 0
-
-    def restore(self) -> int:
-        """Load the state if there is one; the epoch to go on with."""
-        if not self.path.is_file():
-            return 0
-        content = torch.load(self.path, map_location="cpu", weights_only=True)
-        if content["settings"] != self.settings:
-            raise WeightsError(
-                f"{self.path}: an interrupted run with other settings ({content['settings']}); "
-                f"expected {self.settings}. Repeat its settings, or start anew with resume=false"
-            )
-        self.trainee.load_state_dict(content["trainee"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.best, self.best_epoch, self.best_loss = content["best"]
-        return int(content["epoch"]) + 1

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import torch
 from tiny import CATEGORIES, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
-from btp import training
+from btp import campaign as campaign_module
+from btp import progress, seeds, training
 from btp.campaign import Campaign
 from btp.data.folder import Folder
 from btp.data.shared import SharedStore
@@ -21,6 +25,7 @@ from btp.protocol import Plan, plan_table
 from btp.recipe import Recipe
 from btp.report.baseline_runs import plan_baselines
 from btp.runs import find_runs
+from btp.side_by_side import Job
 from btp.weights.models import PointLanguageModel
 
 RECIPES = {"full": replace(RECIPE, epochs=4)}
@@ -93,7 +98,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digits(
         return epoch(*args)
 
     epoch = training.run_epoch
-    monkeypatch.setattr(training, "RESUME_EVERY", 1)
+    monkeypatch.setattr(progress, "RESUME_EVERY", 1)
     monkeypatch.setattr(training, "run_epoch", dying)
     finished: dict[Path, int] = {}
     for _ in range(30):
@@ -246,3 +251,70 @@ def test_a_recipe_of_the_same_name_and_other_settings_is_named(
     assert len(one.left_out) == 1
     assert "recipe.learning_rate 0.0005, not 1e-05" in one.left_out[0]
     assert plans[1].run(tmp_path, "tiny").result("set") is not None  # the rest is done
+
+
+def test_on_cuda_what_is_left_of_the_seeds_is_trained_side_by_side(
+    folder: Path, model: PointLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign_module, "SIDE_BY_SIDE_ON", "cpu")
+    together: list[tuple[str, list[int]]] = []
+
+    def spy(
+        data: Any, model: Any, recipe: Any, jobs: Sequence[Job], *rest: Any, **more: Any
+    ) -> Any:
+        together.append((data.category, [job.seed for job in jobs]))
+        return real(data, model, recipe, jobs, *rest, **more)
+
+    real = seeds.train_side_by_side
+    monkeypatch.setattr(seeds, "train_side_by_side", spy)
+    plans = plans_of(seeds=(111, 112, 113, 114))
+    done = next(plan for plan in plans if (plan.train_cat, plan.seed) == ("box", 112))
+    campaign(folder, model, tmp_path / "alone").train_and_score([done], command, {"name": "folder"})
+    assert together == []  # a single one
+    shutil.copytree(tmp_path / "alone", tmp_path / "out")
+    busy = next(plan for plan in plans if (plan.train_cat, plan.seed) == ("box", 113))
+    said: list[str] = []
+    claim = busy.run(tmp_path / "out", "tiny").claimed(wait=False)
+    assert claim.__enter__()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) == 14:  # three groups and eleven of twelve runs: the other process ends
+            claim.__exit__(None, None, None)
+
+    one = Campaign(Folder(folder), model, folder.parent / "store", tmp_path / "out", say=say)
+    one.train_and_score(plans, command, {"name": "folder"})
+    assert together == [
+        ("box", [111, 114]), ("disc", [111, 112, 113, 114]), ("egg", [111, 112, 113, 114]),
+    ]  # fmt: skip
+    assert one.left_out == []
+    assert len(digits(tmp_path / "out")) == 12
+    assert said[0].endswith("box: 2 seeds trained side by side")
+    assert "seed113: trained in" in said[-1]
+    monkeypatch.undo()
+    campaign(folder, model, tmp_path / "alone").train_and_score(
+        plans[:6], command, {"name": "folder"}
+    )
+    others = digits(tmp_path / "out")
+    for name, alone in digits(tmp_path / "alone").items():
+        found = others[name]
+        assert found.pop("loss") == pytest.approx(alone.pop("loss"), rel=1e-4)
+        differing = {key for key, value in alone.items() if found[key] != value}
+        assert differing <= {"detector", "categories", "mean"}  # by rounding
+
+
+def test_what_cannot_be_trained_side_by_side_is_trained_alone_and_named(
+    folder: Path, model: PointLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign_module, "SIDE_BY_SIDE_ON", "cpu")
+    monkeypatch.setattr(
+        seeds, "train_side_by_side", Mock(side_effect=torch.OutOfMemoryError("no room"))
+    )
+    plans = [plan for plan in plans_of(seeds=(111, 112)) if plan.train_cat == "box"]
+    foreign = replace(plans[0], recipe=replace(plans[0].recipe, epochs=1))
+    one = campaign(folder, model, tmp_path)
+    one.train_and_score(plans, command, {"name": "folder"})
+    assert one.left_out == []
+    assert len(digits(tmp_path)) == 2
+    one.train_and_score([foreign], command, {"name": "folder"})
+    assert "recipe.epochs 4, not 1" in one.left_out[0]

@@ -17,12 +17,13 @@ geometry surface recipe runs fpfh_numpy data.formats data.solids data.patches we
 fpfh data.dataset data.shapes data.defects data.prepare models.text_encoder models.point_encoder
 models.gfcm models.mgfem models.prompts weights.records weights.text_store calibration data.reading
 models.detector data.real3d data.anomaly_shapenet data.folder data.scans weights.download
-weights.models weights.text_cut data.demo data.synthesize data.coverage regions data.parts
+weights.models weights.text_cut data.demo data.synthesize data.coverage regions data.parts progress
 weights.sources weights.release_heads data.catalog data.feature_set data.corpus
 data.store
 inference training evaluation pretraining data.shared
+side_by_side
 baselines protocol benchmark shares
-report selection
+report selection seeds
 findings export campaign
 score_table
 inspection overview

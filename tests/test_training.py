@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import POINTS, RECIPE, tiny_model, write_tiny_dataset
 
-from btp import training
+from btp import progress
 from btp.data.folder import Folder
 from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import DataError, WeightsError
@@ -113,21 +113,21 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     keep: str,
 ) -> None:
     recipe = dataclasses.replace(PLUS, epochs=6, keep=keep)  # type: ignore[arg-type]
-    monkeypatch.setattr(training, "RESUME_EVERY", 2)
+    monkeypatch.setattr(progress, "RESUME_EVERY", 2)
     whole = train(data, model, recipe, 1, tmp_path / "whole", quiet=True).state_dict()
 
-    real = training._State.after_epoch
+    real = progress.State.after_epoch
 
-    def stop(self: training._State, epoch: int, loss: float, keep_lowest: bool) -> None:
+    def stop(self: progress.State, epoch: int, loss: float, keep_lowest: bool) -> None:
         real(self, epoch, loss, keep_lowest)
         if epoch == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training._State, "after_epoch", stop)
+    monkeypatch.setattr(progress.State, "after_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         train(data, model, recipe, 1, tmp_path / "cut", quiet=True)
     assert not (tmp_path / "cut" / "detector.safetensors").exists()
-    monkeypatch.setattr(training._State, "after_epoch", real)
+    monkeypatch.setattr(progress.State, "after_epoch", real)
     with pytest.raises(WeightsError, match="other settings"):
         train(data, model, PLUS, 1, tmp_path / "cut", resume=True, quiet=True)
     resumed = train(data, model, recipe, 1, tmp_path / "cut", resume=True, quiet=True)
@@ -165,13 +165,13 @@ def test_the_epoch_of_the_lowest_loss_is_kept(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
-    real = training._State.after_epoch
+    real = progress.State.after_epoch
 
-    def spy(self: training._State, epoch: int, loss: float, keep_lowest: bool) -> None:
+    def spy(self: progress.State, epoch: int, loss: float, keep_lowest: bool) -> None:
         losses.append(loss)
         real(self, epoch, loss, keep_lowest)
 
-    monkeypatch.setattr(training._State, "after_epoch", spy)
+    monkeypatch.setattr(progress.State, "after_epoch", spy)
     recipe = dataclasses.replace(PLUS, epochs=8, learning_rate=0.05)
     train(data, model, recipe, 1, tmp_path, quiet=True)
     about = load_detector(tmp_path / "detector.safetensors")[2]

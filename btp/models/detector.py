@@ -70,7 +70,7 @@ class Detector(nn.Module):
         direction = text[1] - text[0]
         # the definition: self.mgfem(features.taps, features.cls, geometry) @ direction
         patch_logits = self.mgfem.logits(features.taps, features.cls, geometry, direction)
-        return _scores(self.recipe, features, patch_logits, direction, geometry)
+        return scores_from_patches(self.recipe, features, patch_logits, direction, geometry)
 
     @torch.no_grad()
     def fold(self) -> FoldedDetector:
@@ -116,10 +116,10 @@ class FoldedDetector:
         if self.gfcm is not None:
             geometry = self.gfcm.describe(features, self.recipe.gfcm_input)
         patch_logits = self.mgfem(features.taps, features.cls, geometry)
-        return _scores(self.recipe, features, patch_logits, self.direction, geometry)
+        return scores_from_patches(self.recipe, features, patch_logits, self.direction, geometry)
 
 
-def _scores(
+def scores_from_patches(
     recipe: Recipe,
     features: Features,
     patch_logits: Tensor,
