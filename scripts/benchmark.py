@@ -14,6 +14,7 @@ from btp.benchmark.run import run
 from btp.benchmark.settings import Settings
 from btp.config import build
 from btp.errors import ConfigError
+from btp.recipe import Recipe
 from btp.weights.models import EncoderConfig
 
 
@@ -36,6 +37,7 @@ def main(config: DictConfig) -> None:
                 build(EncoderConfig, encoder, f"encoders.{name}")
                 for name, encoder in encoders.items()
             ],
+            "recipe": build(Recipe, plain(config.recipe), "recipe"),
         },
         "sizes",
     )

@@ -19,9 +19,8 @@ import trimesh
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from test_sources import published_point
-from tiny import ENCODER
+from tiny import ENCODER, recipe_file
 
-from btp.benchmark.settings import RELEASE
 from btp.data import demo
 from btp.data.formats import write_labelled_txt, write_pcd
 from btp.data.prepare import N_POINTS
@@ -169,7 +168,9 @@ def write_users_files(root: Path) -> None:
 
 def best_pth() -> dict[str, Any]:
     """Heads under the names of the authors' training, for the small encoder."""
-    state = new_detector(EncoderConfig("ulip2", point=POINT, text=ENCODER.text), RELEASE)
+    state = new_detector(
+        EncoderConfig("ulip2", point=POINT, text=ENCODER.text), recipe_file("release")
+    )
     content: dict[str, Any] = {"patch_geo_encoder": {}, "patch_feature_embedder": {}}
     for name, tensor in state.state_dict().items():
         for theirs, ours in HEAD_NAMES.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import POINTS, RECIPE, tiny_model, write_tiny_dataset
+from tiny import POINTS, recipe_file, tiny_model, write_tiny_dataset
 
 from btp import progress
 from btp.data.folder import Folder
@@ -21,31 +21,14 @@ from btp.weights.models import PointLanguageModel, load_detector
 
 SHIFT = re.compile(r"gfcm\.mlp\d\.(0\.bias|1\.running_mean)")
 SEEDS = (111, 112, 113)
-RELEASE = dataclasses.replace(
-    RECIPE,
-    prompts="fixed",
-    prompt_texts=("normal .", "defective ."),
-    context_tokens=0,
-    object_score="top20",
-    patch_temperature=1.0,
-    projection="mlp",
-)
-PLUS = dataclasses.replace(
-    RECIPE,
-    patch_temperature=1.0,
-    uncovered="nearest",
-    gfcm_input="surface",
-    projection="mlp",
-    shuffle=True,
-    drop_last=False,
-)
+PAPER, PLUS = recipe_file("paper"), recipe_file("plus")
 RECIPES = {
-    "paper": RECIPE,
-    "release": RELEASE,
+    "paper": PAPER,
+    "release": recipe_file("release"),
     "plus": PLUS,
     "centred": dataclasses.replace(PLUS, gfcm_input="centred", keep="last"),
-    "without GFCM": dataclasses.replace(RECIPE, use_geometry=False, clip_norm=0.01),
-    "without taps": dataclasses.replace(RECIPE, use_taps=False),
+    "without GFCM": dataclasses.replace(PAPER, use_geometry=False, clip_norm=0.01),
+    "without taps": dataclasses.replace(PAPER, use_taps=False),
 }
 
 
@@ -181,7 +164,7 @@ def test_a_seed_whose_loss_is_no_number_is_named_and_spoils_no_other(
 
     monkeypatch.setattr(_Stack, "__init__", broken)
     with pytest.raises(DataError, match=r"egg, seed 112: the loss became .*nan.* in epoch 1"):
-        train_side_by_side(data, model, RECIPE, jobs(tmp_path), quiet=True)
+        train_side_by_side(data, model, PAPER, jobs(tmp_path), quiet=True)
     for name, tensor in stacks[0].tensors.items():
         assert torch.isfinite(tensor[::2]).all(), name
 
@@ -189,7 +172,7 @@ def test_a_seed_whose_loss_is_no_number_is_named_and_spoils_no_other(
 def test_too_few_scans_for_a_batch(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path
 ) -> None:
-    recipe = dataclasses.replace(RECIPE, batch_size=6)
+    recipe = dataclasses.replace(PAPER, batch_size=6)
     with pytest.raises(DataError, match="5 scans do not fill one batch of 6"):
         train_side_by_side(data, model, recipe, jobs(tmp_path), quiet=True)
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 
+from btp.config import build
 from btp.data.formats import write_labelled_txt, write_pcd
 from btp.models.point_encoder import PointBERTConfig
 from btp.models.text_encoder import TextConfig
@@ -30,6 +32,15 @@ ENCODER = EncoderConfig(
 )
 RECIPE = Recipe(name="tiny", epochs=3)
 CATEGORIES = ("box", "disc", "egg")
+
+
+def recipe_file(name: str, epochs: int = 3) -> Recipe:
+    """A recipe of configs/recipe/, for so many epochs."""
+    folder = Path(__file__).parents[1] / "configs" / "recipe"
+    files = [OmegaConf.load(folder / f"{each}.yaml") for each in ("paper", name)]
+    merged = OmegaConf.to_container(OmegaConf.merge(*files, {"epochs": epochs}))
+    assert isinstance(merged, dict)
+    return build(Recipe, {str(k): v for k, v in merged.items() if k != "defaults"}, name)
 
 
 def tiny_model() -> PointLanguageModel:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from btp.errors import ConfigError
 from btp.recipe import Recipe
 from btp.weights.models import EncoderConfig
 
 SECTIONS = ("train", "score", "metrics", "prepare", "start", "throughput", "latency", "growth")
-
-# What `recipe=release` sets: the plain side computes nothing else.
-RELEASE = Recipe(
-    name="release",
-    prompts="fixed",
-    prompt_texts=("normal .", "defective ."),
-    context_tokens=0,
-    object_score="top20",
-    pro="standard",
-    patch_temperature=1.0,
-    projection="mlp",
-)
 
 
 @dataclass(frozen=True)
@@ -30,6 +18,8 @@ class Settings:
     Attributes:
         encoders: by name, those that are measured; the first is the paper's. Without their weight
             files they are random, which takes the same time.
+        recipe: of the heads; the plain side computes what configs/recipe/release.yaml says, and
+            nothing else.
         only: sections to measure, of `SECTIONS`; empty for all.
         device: as PyTorch names it.
         full: train whole runs instead of a few steps.
@@ -50,6 +40,7 @@ class Settings:
     """
 
     encoders: tuple[EncoderConfig, ...]
+    recipe: Recipe
     only: tuple[str, ...] = ()
     device: str = "cpu"
     full: bool = False
@@ -72,7 +63,6 @@ class Settings:
     growth_points: tuple[int, ...] = (1024, 2048, 4096, 8192)
     growth_batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     growth_stores: tuple[int, ...] = (10, 100, 1000)
-    recipe: Recipe = field(default=RELEASE)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.only if name not in SECTIONS]
