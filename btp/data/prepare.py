@@ -31,8 +31,7 @@ def normalise(points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArra
     """
     centre = points.mean(0, dtype=np.float64)
     chunks = [slice(i, i + _CHUNK) for i in range(0, len(points), _CHUNK)]
-    local = (points[chunk] - centre for chunk in chunks)
-    scale = float(np.sqrt(max(np.einsum("ij,ij->i", each, each).max() for each in local)))
+    scale = float(np.sqrt(max(_squared_distances(points[chunk], centre).max() for chunk in chunks)))
     precision = float(np.spacing(np.abs(points).max()))
     if scale == 0 or (scale < 100 * precision):
         raise DataError(
@@ -43,8 +42,18 @@ def normalise(points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArra
         )
     unit = np.empty(points.shape, np.float32)
     for chunk in chunks:
-        unit[chunk] = (points[chunk] - centre) / scale
+        for axis in range(3):  # NumPy is slow on rows of three
+            unit[chunk, axis] = _shifted(points[chunk, axis], centre[axis]) / scale
     return unit, centre, scale
+
+
+def _squared_distances(points: NDArray, centre: NDArray) -> NDArray[np.float64]:
+    x, y, z = (np.square(_shifted(points[:, axis], centre[axis])) for axis in range(3))
+    return np.asarray(x + y + z)
+
+
+def _shifted(column: NDArray, origin: float) -> NDArray[np.float64]:
+    return np.subtract(column, origin, dtype=np.float64)
 
 
 def sample(
