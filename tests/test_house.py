@@ -21,6 +21,7 @@ weights.models weights.text_cut data.demo data.synthesize data.coverage regions 
 weights.sources weights.release_heads data.catalog data.feature_set data.corpus
 data.store
 inference training evaluation pretraining data.shared
+stacked
 side_by_side
 baselines protocol benchmark shares
 report selection seeds

@@ -15,7 +15,8 @@ from btp.data.folder import Folder
 from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import DataError
 from btp.evaluation import score
-from btp.side_by_side import Job, _Stack, train_side_by_side
+from btp.side_by_side import Job, train_side_by_side
+from btp.stacked import Stack
 from btp.training import train
 from btp.weights.models import PointLanguageModel, load_detector
 
@@ -139,13 +140,13 @@ def test_killed_between_two_seeds_it_goes_on_together_or_alone(
     first, second, third = jobs(tmp_path / "cut")
     train(data, model, recipe, *second, resume=True, quiet=True)
     begun: list[tuple[int, ...]] = []
-    real = _Stack.run_epoch
+    real = Stack.run_epoch
 
-    def spy(self: _Stack, data: FeatureSet, seeds: list[int], epoch: int, half: bool) -> object:
+    def spy(self: Stack, data: FeatureSet, seeds: list[int], epoch: int, half: bool) -> object:
         begun.append((epoch, *seeds))
         return real(self, data, seeds, epoch, half)
 
-    monkeypatch.setattr(_Stack, "run_epoch", spy)
+    monkeypatch.setattr(Stack, "run_epoch", spy)
     train_side_by_side(data, model, recipe, [first, third], resume=True, quiet=True)
     assert begun == [*((epoch, 113) for epoch in range(2, 6)), (4, 111), (5, 111)]
     assert_same(tmp_path / "cut", tmp_path / "whole", 1e-4)
@@ -154,15 +155,15 @@ def test_killed_between_two_seeds_it_goes_on_together_or_alone(
 def test_a_seed_whose_loss_is_no_number_is_named_and_spoils_no_other(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = _Stack.__init__
-    stacks: list[_Stack] = []
+    real = Stack.__init__
+    stacks: list[Stack] = []
 
-    def broken(self: _Stack, *args: object) -> None:
+    def broken(self: Stack, *args: object) -> None:
         real(self, *args)  # type: ignore[arg-type]
         stacks.append(self)
         self.tensors["detector.mgfem.fusion.0.bias"].data[1] = torch.nan
 
-    monkeypatch.setattr(_Stack, "__init__", broken)
+    monkeypatch.setattr(Stack, "__init__", broken)
     with pytest.raises(DataError, match=r"egg, seed 112: the loss became .*nan.* in epoch 1"):
         train_side_by_side(data, model, PAPER, jobs(tmp_path), quiet=True)
     for name, tensor in stacks[0].tensors.items():
