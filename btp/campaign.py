@@ -7,7 +7,7 @@ and started again; and several may work on the same folder at once, each taking 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ class Campaign:
         self._folder = store
         self._store: SharedStore | None = None
         self._scored_here: set[Run] = set()
+        self._alone: set[Plan] = set()  # could not be trained side by side
 
     def store(self, n_points: int, seed: int) -> SharedStore:
         """Features of these settings; those of others are let go."""
@@ -153,17 +154,23 @@ class Campaign:
             each
             for each in plans
             if replace(each, seed=plan.seed) == plan
+            and each not in self._alone
             and not each.run(self.outputs, self.model.config.name).detector_path.is_file()
         ]
         if plan not in alike:
             return
-        store = self.store(plan.n_points, plan.sampling_seed)
-        # one by one it is tried again: then a fault is named, and memory may do
-        with suppress(BTPError, torch.OutOfMemoryError), self.shares.counted("training", store):
-            some = alike[alike.index(plan) :][:SIDE_BY_SIDE]
-            runs = train_seeds(some, self.dataset, store, self.outputs, command, settings)
-            if runs:
-                self.say(f"{runs[0].folder.parent}: {len(runs)} seeds trained side by side")
+        some = alike[alike.index(plan) :][:SIDE_BY_SIDE]
+        try:
+            store = self.store(plan.n_points, plan.sampling_seed)
+            with self.shares.counted("training", store):
+                runs = train_seeds(some, self.dataset, store, self.outputs, command, settings)
+        except (BTPError, torch.OutOfMemoryError) as error:
+            # alone the fault is that of one run, and there is more memory for each
+            self._alone.update(some)
+            self.say(f"{plan.train_cat}: {len(some)} seeds are trained one by one: {error}")
+            return
+        if runs:
+            self.say(f"{runs[0].folder.parent}: {len(runs)} seeds trained side by side")
 
     def _do(
         self, plan: Plan, command: str, settings: dict[str, Any], wait: bool, number: str

@@ -59,22 +59,28 @@ def file_digest(path: Path) -> str:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
 
 
-def file_sketch(path: Path) -> str:
+def file_sketch(path: Path, whole: bool = False) -> str:
     """Tells files apart without reading large ones whole: 32 hexadecimal digits.
 
     Of the size and of eight blocks from the first byte to the last, so that it is the same on every
     machine. A change between the blocks that keeps the size is not seen.
 
+    Args:
+        path: of the file.
+        whole: read all of it, so that every change is seen.
+
     Raises:
         OSError: if it cannot be read.
     """
     status = path.stat()
-    return _sketch(path, status.st_size, status.st_mtime_ns)
+    return _sketch(path, whole, status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _sketch(path: Path, size: int, written_ns: int) -> str:
+def _sketch(path: Path, whole: bool, size: int, written_ns: int) -> str:
     """The time of writing only tells whether what was read before still holds."""
+    if whole:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     digest = hashlib.blake2b(f"{size} ".encode(), digest_size=16)
     last = max(0, size - _BLOCK)
     with path.open("rb") as file:

@@ -59,9 +59,10 @@ def info_nce(features: Tensor, targets: Tensor, temperature: float = 0.1) -> Ten
             other patches of the batch are the negatives.
         temperature: of the softmax.
     """
-    similarity = F.normalize(features, dim=-1) @ F.normalize(targets, dim=-1).T
+    # the temperature divides what is small, not the similarities of all pairs
+    logits = (F.normalize(features, dim=-1) / temperature) @ F.normalize(targets, dim=-1).T
     own = torch.arange(len(features), device=features.device)
-    return F.cross_entropy(similarity / temperature, own)
+    return F.cross_entropy(logits, own)
 
 
 def joint_loss(

@@ -31,13 +31,15 @@ class Recipe:
         object_temperature: of the object logits.
         uncovered: D6. Points in no patch: probability 0 ("zero"), or their nearest patch's.
         gfcm_input: D7. Coordinates of GFCM's points: "absolute" as normalised, "centred" on the
-            patch and scaled by its radius, or centred with `btp.surface`'s channels ("surface").
+            patch and scaled by its radius; or instead `btp.surface`'s channels ("surface").
         fpfh_cloud: D8. FPFH on the "sampled" points with fixed radii, or on the "dense" cloud with
             radii from its spacing.
         projection: D9. Maps into the text space: one "linear" layer, or a two-layer "mlp".
         geo_temperature: D10. Of the one-directional InfoNCE over all patches of the batch.
         batch_size, shuffle, drop_last: D11.
         keep: D12. Which epoch's weights are kept: lowest mean training loss, or the last.
+        heads: What the training starts from: "new" heads, or the "pretrained" ones that come with
+            the encoder (new ones where none do), whose norms keep their statistics.
         train_split: D13. Split of the train category that holds its annotated scans.
         use_taps, use_geometry: Table 4's modules: MGFEM's encoder branches, GFCM.
         loss: weights of Eq. 8's terms.
@@ -63,6 +65,7 @@ class Recipe:
     shuffle: bool = False
     drop_last: bool = True
     keep: Literal["lowest_loss", "last"] = "lowest_loss"
+    heads: Literal["new", "pretrained"] = "new"
     train_split: Literal["test", "train"] = "test"
     use_taps: bool = True
     use_geometry: bool = True

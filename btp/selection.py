@@ -1,7 +1,8 @@
 """What each switch of a recipe is worth, on the annotated scans of train categories alone.
 
-A train category's scans are cut in two: the heads are trained on every other one and measured on
-the rest. So a recipe can be chosen without a look at the categories on which it will be tested.
+Either a train category's scans are cut in two, the heads trained on one half and measured on the
+other; or they are trained on one train category and measured on the others. So a recipe can be
+chosen without a look at the categories on which it will be tested.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from btp.data.store import FeatureSet
-from btp.evaluation import METRICS, score
+from btp.evaluation import METRICS, mean_over_categories, score
 from btp.recipe import Recipe
 from btp.training import train
 from btp.weights.models import PointLanguageModel
@@ -54,6 +55,28 @@ def half_figures(
         return score(detector, data.rows(kept), model.device).measure()
 
 
+def across_figures(
+    data: FeatureSet,
+    others: Sequence[FeatureSet],
+    model: PointLanguageModel,
+    recipe: Recipe,
+    seed: int,
+) -> dict[str, float]:
+    """Train on one category's scans and measure on the other categories': the mean of each metric.
+
+    Args:
+        data: annotated scans of one category.
+        others: of each other one.
+        model: that made them.
+        recipe: to train with.
+        seed: of initialisation and order.
+    """
+    with TemporaryDirectory() as folder:
+        detector = train(data, model, recipe, seed, Path(folder), quiet=True)
+    rows = [score(detector, other, model.device).measure() for other in others]
+    return {name: mean for name, (mean, _) in mean_over_categories(rows).items()}
+
+
 def halves(defective: np.ndarray, seed: int) -> tuple[list[int], list[int]]:
     """Rows of two random halves with as many defective scans each, give or take one."""
     rng = np.random.default_rng(seed)
@@ -71,8 +94,9 @@ def gains(
     model: PointLanguageModel,
     recipes: Mapping[str, Recipe],
     seeds: Sequence[int],
+    across: bool = False,
 ) -> list[Gain]:
-    """Compare recipes on the halves of every category.
+    """Compare recipes on the halves of every category, or across categories.
 
     Args:
         categories: train categories.
@@ -80,12 +104,17 @@ def gains(
         model: that made them.
         recipes: by name; the first is the base that the others are compared with.
         seeds: of trainings; each also cuts other halves.
+        across: train on each category and measure on the others.
     """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in recipes}
     for category in categories:
         for name, recipe in recipes.items():
             data = load(category, recipe)
-            found[name] += [half_figures(data, model, recipe, seed) for seed in seeds]
+            if across:
+                others = [load(other, recipe) for other in categories if other != category]
+                found[name] += [across_figures(data, others, model, recipe, s) for s in seeds]
+            else:
+                found[name] += [half_figures(data, model, recipe, seed) for seed in seeds]
     tables = {
         name: {metric: np.array([row[metric] for row in rows]) for metric in METRICS}
         for name, rows in found.items()

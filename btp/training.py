@@ -21,7 +21,7 @@ from btp.models.detector import Detector
 from btp.models.prompts import HybridPromptLearner
 from btp.progress import State, scalars, write_scalars
 from btp.recipe import Recipe
-from btp.weights.models import PointLanguageModel, new_detector, save_detector
+from btp.weights.models import Heads, PointLanguageModel, new_detector, save_detector
 
 # Names of parameters without weight decay, as in the release: biases, norms, embeddings, prompts.
 _NO_DECAY = ("norm", "ln", "embed", "prompt")
@@ -40,6 +40,25 @@ class Trainee(nn.Module):
             self.prompts = HybridPromptLearner(model.text, recipe.prompt_texts, tokens)
         else:  # needs no text tower where the embeddings are kept beside its weights
             self.detector.text.copy_(model.encode_text(recipe.prompt_texts))
+        heads = Heads.of(model) if recipe.heads == "pretrained" else None
+        self.pretrained = heads is not None
+        if heads is not None:
+            self._start(heads)
+
+    def _start(self, heads: Heads) -> None:
+        heads.start(self.detector)
+        if self.prompts is None or heads.context is None:
+            return
+        same_texts = heads.detector.recipe.prompt_texts == self.detector.recipe.prompt_texts
+        if same_texts and heads.context.shape == self.prompts.context.shape:
+            self.prompts.context.data.copy_(heads.context)
+
+    def train(self, mode: bool = True) -> Trainee:
+        """As of any module; but pretrained norms keep the statistics of all that they have seen."""
+        super().train(mode)
+        if self.pretrained and self.detector.gfcm is not None:
+            self.detector.gfcm.eval()
+        return self
 
     def text(self) -> Tensor:
         """Normal and anomalous text embedding [2, D], with gradients to the context."""

@@ -116,7 +116,7 @@ def recipe_of(variant: str | None = None) -> Recipe:
     recipe = build(Recipe, composed, "recipe")
     chosen, usual = _flat(composed), _flat(plain(compose("train", of_variant).recipe))
     full = _flat(plain(compose("train", groups).recipe))
-    changed = {k: v for k, v in chosen.items() if v != usual[k]}
+    changed = {k: v for k, v in chosen.items() if v != usual.get(k)}
     for key in sorted(changed.keys() & {k for k in usual if usual[k] != full[k]}):
         raise ConfigError(
             f"recipe.{key}={changed[key]} contradicts variant={variant}, which sets it to "

@@ -23,20 +23,25 @@ def main(config: DictConfig) -> None:
     base = build(Recipe, plain(config.recipe), "recipe")
     recipes = {base.name: base}
     for alternative in config.alternatives:
-        if not re.fullmatch(r"[\w.]+=.+", alternative):
+        settings = re.split(r" (?=\w[\w.]*=)", alternative)
+        if not all(re.fullmatch(r"[\w.]+=.+", setting) for setting in settings):
             raise ConfigError(f"alternatives: found {alternative!r}; expected switch=value")
-        changed = OmegaConf.merge(config.recipe, OmegaConf.from_dotlist([alternative]))
+        changed = OmegaConf.merge(config.recipe, OmegaConf.from_dotlist(settings))
         recipe = build(Recipe, plain(changed), alternative)  # type: ignore[arg-type]
         if recipe != base:
             recipes[alternative] = recipe
     dataset, model = dataset_from(config), model_from(config)
     store = SharedStore(store_from(config, model))  # the alternatives share a category's scans
     categories = config.categories or dataset.categories
+    if config.across and len(categories) < 2:
+        raise ConfigError(
+            f"across=true trains on one category and measures on others; found only "
+            f"{', '.join(categories)}"
+        )
     load = functools.partial(store.load_annotated, dataset)
-    found = gains(categories, load, model, recipes, list(config.seeds))
-    print(
-        table(found, f"{dataset.name}, {model.config.name}, halves of {len(categories)} categories")
-    )
+    found = gains(categories, load, model, recipes, list(config.seeds), config.across)
+    how = "across" if config.across else "halves of"
+    print(table(found, f"{dataset.name}, {model.config.name}, {how} {len(categories)} categories"))
 
 
 def table(found: Sequence[Gain], title: str) -> str:

@@ -9,10 +9,13 @@ from omegaconf import DictConfig
 
 from btp.data.catalog import open_dataset
 from btp.data.store import FeatureStore
+from btp.inference import load
 from btp.report.model_card import (
     Spread,
     embedded_figures,
+    heads_folders,
     one_category,
+    predicted_figures,
     recognition,
     write_card,
 )
@@ -30,11 +33,14 @@ def main(config: DictConfig) -> None:
     if config.parts is not None:
         parts = open_dataset("folder", config.parts)
         sets[f"scans of {len(parts.categories)} real meshes"] = parts
-    heads = [folder, *sorted((folder / "heads").glob("seed*"))]
+    heads = heads_folders(folder)
     spreads = []
     for name, dataset in sets.items():
         rows = [embedded_figures(path / "detector.safetensors", dataset, store) for path in heads]
-        spreads.append(Spread.of(f'`btp.load("mini")`: {name}', rows))
+        spreads.append(Spread.of(f'`btp.load("mini")`, 2,048 points: {name}', rows))
+        inspector = load(folder / "detector.safetensors", model.device)
+        predicted = [predicted_figures(inspector, dataset)]
+        spreads.append(Spread.of(f'`btp.load("mini").predict`: {name}', predicted))
     for encoder, title in ENCODERS.items():
         rows = one_category(Path(config.outputs), demo, encoder, config.label)
         if rows:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from _session import command, device_from, plain, script
 from omegaconf import DictConfig
@@ -18,41 +20,46 @@ from btp.data.prepare import N_POINTS
 from btp.data.store import FeatureSet
 from btp.errors import ConfigError
 from btp.files import write_text
-from btp.pretraining import Pretraining, corpus_features, pretrain
+from btp.pretraining.heads import corpus_features
+from btp.pretraining.loop import pretrain
+from btp.pretraining.objectives import Pretraining
 from btp.recipe import Recipe
 from btp.training import train
 from btp.weights.models import EncoderConfig, PointLanguageModel
+from btp.weights.state_dict import read_metadata
 
 
 @script("pretrain")
 def main(config: DictConfig) -> None:
     encoder = build(EncoderConfig, plain(config.encoder), "encoder")
-    encoder = replace(encoder, point_weights=None, text_weights=None)
+    encoder = replace(encoder, point_weights=None, text_weights=None, heads=None)
     settings = build(Pretraining, plain(config.training), "training")
-    held_out = sorted(config.held_out_families)
-    unknown = set(held_out) - set(FAMILIES)
-    if unknown:
+    families, root, point = sorted(FAMILIES), Path(config.corpus), encoder.point
+    load = functools.partial(
+        load_corpus, root, families=families, config=point, workers=config.workers
+    )
+    if config.validation.seed == config.corpus_seed:
         raise ConfigError(
-            f"held_out_families names {', '.join(sorted(unknown))}; expected some of "
-            f"{', '.join(FAMILIES)}"
+            f"validation.seed and corpus_seed are both {config.corpus_seed}: expected two, or the "
+            "validation would see what is trained on"
         )
-    families = sorted(set(FAMILIES) - set(held_out))
-    root, seed, point = Path(config.corpus), config.corpus_seed, encoder.point
-    validation = load_corpus(root, config.held_out_clouds, seed, held_out, point, config.workers)
-    corpus = load_corpus(root, config.clouds, seed, families, point, config.workers)
+    validation = load(config.validation.clouds, config.validation.seed)
+    corpus = load(config.clouds, config.corpus_seed)
+    start = None if config.start is None else Path(config.start)
     out = Path(config.out)
+    before = None if start is None else _made_before(start, out)
     device = device_from(config)
-    best = pretrain(encoder, settings, corpus, validation, out, device, config.resume)
+    best = pretrain(encoder, settings, corpus, validation, out, device, config.resume, start)
     print({name: round(value, 4) for name, value in best.items()})
     made = {
         "settings": asdict(settings),
         "best": best,
-        "held_out_families": held_out,
         "clouds": len(corpus),
         "heads": config.heads.clouds,
         "head_seeds": list(config.heads.seeds),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {device}",
         "command": command(),
+        "before": before,
     }
     write_text(out / "pretraining.json", json.dumps(made, indent=1) + "\n")
 
@@ -72,6 +79,18 @@ def main(config: DictConfig) -> None:
         print(out / f"{name}.safetensors")
 
 
+def _made_before(start: Path, out: Path) -> dict[str, Any]:
+    """How the towers to start from were made."""
+    if start.resolve() == out.resolve():
+        raise ConfigError(f"start and out are both {out}; expected two, to keep what there was")
+    record = start / "pretraining.json"
+    if not record.is_file():
+        raise ConfigError(
+            f"{record}: no such file; expected the folder of an earlier pretraining as start"
+        )
+    return dict(json.loads(record.read_text()))
+
+
 def _train_heads(
     config: DictConfig,
     model: PointLanguageModel,
@@ -80,6 +99,10 @@ def _train_heads(
     seed: int,
     folder: Path,
 ) -> None:
+    path = folder / "detector.safetensors"
+    about = read_metadata(path) if config.resume and path.is_file() else None
+    if about and about["encoder_fingerprint"] == model.fingerprint and about["seed"] == seed:
+        return
     metadata = {
         "dataset": {"name": "corpus", "clouds": len(features), "seed": config.corpus_seed},
         "train_cat": "corpus",

@@ -44,7 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "predict.yaml": {"workers": 1},
     "pretrain.yaml": {
         "clouds": 4,
-        "held_out_clouds": 4,
+        "validation": {"clouds": 4},
         "workers": 1,
         "training": {"steps": 2, "batch_size": 2, "groups": 12, "warmup": 1, "validate_every": 1},
         "heads": {"clouds": 2, "seeds": [0, 1]},

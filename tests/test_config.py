@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,18 @@ def test_how_long_one_trains_belongs_to_the_data_set(
 ) -> None:
     chosen = [f"dataset={dataset}", f"recipe={recipe}"]
     usual = build(Recipe, settings(script, *chosen)["recipe"], "recipe")
-    assert usual.epochs == (20 if dataset == "demo" else 100)
+    assert usual.epochs == (10 if dataset == "demo" else 100)
     typed = build(Recipe, settings(script, *chosen, "recipe.epochs=7")["recipe"], "recipe")
     assert typed.epochs == 7
 
 
+def test_the_paper_s_recipe_lists_all_switches() -> None:
+    listed = settings("train", "dataset=real3d")["recipe"].keys()
+    assert listed == {field.name for field in fields(Recipe)}
+
+
 def test_the_pretraining_has_epochs_of_its_own() -> None:
-    assert build(Recipe, settings("pretrain")["recipe"], "recipe").epochs == 5
+    assert build(Recipe, settings("pretrain")["recipe"], "recipe").epochs == 3
 
 
 def test_the_release_s_recipe_is_what_facts_say() -> None:

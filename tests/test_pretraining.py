@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import ENCODER
 
-from btp import pretraining
 from btp.data.corpus.shards import CorpusClouds
 from btp.errors import WeightsError
 from btp.models.point_encoder import patchify
-from btp.pretraining import Pretraining, pretrain
+from btp.pretraining import loop
+from btp.pretraining.loop import pretrain
+from btp.pretraining.model import PointLanguagePretrainer
+from btp.pretraining.objectives import Pretraining, Words
 
 SURFACE = 3
 TINY = replace(ENCODER, point=replace(ENCODER.point, point_features=SURFACE, constant_feature=None))
@@ -48,11 +51,11 @@ def test_a_tiny_model_learns_defects_and_names(tmp_path: Path) -> None:
     kept = pretrain(TINY, settings, clouds(16, 0), clouds(32, 1), tmp_path)
     assert kept["step"] == 60
     assert kept["point_auroc"] > 0.95
-    model = pretraining.PointLanguagePretrainer(TINY, settings.groups)
+    model = PointLanguagePretrainer(TINY, settings.groups)
     state = torch.load(tmp_path / "pretraining.pt", weights_only=True)
     model.load_state_dict(state["model"])
     fresh = clouds(16, 2)
-    words = pretraining._Words.of(fresh, TINY.text.context_length, torch.device("cpu"))
+    words = Words.of(fresh, TINY.text.context_length, torch.device("cpu"))
     with torch.inference_mode():
         found = model.eval().points(fresh.points, fresh.surface.float()).object_embedding
         best = (found @ model.encode_text(words.names).T).argmax(1)
@@ -66,7 +69,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
 ) -> None:
     data, held_out = clouds(8, 0), clouds(8, 1)
     pretrain(TINY, SETTINGS, data, held_out, tmp_path / "whole")
-    losses = pretraining._losses
+    losses = loop.losses
 
     def interrupted(*args):
         if args[4] == 3:
@@ -74,7 +77,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
         return losses(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pretraining, "_losses", interrupted)
+        patched.setattr(loop, "losses", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pretrain(TINY, SETTINGS, data, held_out, tmp_path / "cut")
     pretrain(TINY, SETTINGS, data, held_out, tmp_path / "cut", resume=True)
@@ -87,8 +90,23 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
         pretrain(TINY, replace(SETTINGS, seed=4), data, held_out, tmp_path / "cut", resume=True)
 
 
+def test_a_pretraining_goes_on_from_an_earlier_one_s_towers(tmp_path: Path) -> None:
+    data, held_out = clouds(8, 0), clouds(8, 1)
+    pretrain(TINY, SETTINGS, data, held_out, tmp_path / "first")
+    still = replace(SETTINGS, steps=1, learning_rate=0.0)
+    pretrain(TINY, still, data, held_out, tmp_path / "then", start=tmp_path / "first")
+    model = PointLanguagePretrainer(TINY, 12)
+    for tower, module in (("points", model.points), ("text", model.text.tower)):
+        first, then = (load_file(tmp_path / n / f"{tower}.safetensors") for n in ("first", "then"))
+        for name, _ in module.named_parameters():
+            torch.testing.assert_close(first[name], then[name], atol=2e-3, rtol=0)
+    with pytest.raises(WeightsError, match="first"):
+        wide = replace(TINY, point=replace(TINY.point, width=48))
+        pretrain(wide, still, data, held_out, tmp_path / "wide", start=tmp_path / "first")
+
+
 def test_a_cloud_resembles_its_nouns_best_first() -> None:
-    words = pretraining._Words.of(clouds(4, 0), 77, torch.device("cpu"))
+    words = Words.of(clouds(4, 0), 77, torch.device("cpu"))
     first = 1 / (1 + np.exp(-1.0))
     expected = [[first, 1 - first, 0]] * 2 + [[0, 0, 1]] * 2
     np.testing.assert_allclose(words.resembles, expected, atol=1e-6)

@@ -9,7 +9,9 @@ from tiny import CATEGORIES, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
 from btp.data.store import FeatureStore
+from btp.evaluation import score
 from btp.selection import gains, half_figures, halves
+from btp.training import train
 
 
 def test_halves_share_nothing_and_hold_both_kinds() -> None:
@@ -48,3 +50,20 @@ def test_gains_are_paired_differences_to_the_first_recipe(tmp_path: Path) -> Non
     assert other.gains["point_auroc"] == pytest.approx(differences.mean())
     assert other.errors["point_auroc"] == pytest.approx(abs(np.subtract(*differences)) / 2)
     assert other.gains["point_auroc"] != 0
+
+
+def test_across_means_the_other_train_categories(tmp_path: Path) -> None:
+    dataset = Folder(write_tiny_dataset(tmp_path / "data", normal=4, defective=4))
+    model = tiny_model()
+    store = FeatureStore(tmp_path / "store", model, POINTS)
+
+    def load(category, recipe):
+        return store.load_annotated(dataset, category, recipe)
+
+    (base,) = gains(CATEGORIES, load, model, {"base": RECIPE}, seeds=[1], across=True)
+    found = []
+    for category in CATEGORIES:
+        detector = train(load(category, RECIPE), model, RECIPE, 1, tmp_path / category, quiet=True)
+        others = [load(other, RECIPE) for other in CATEGORIES if other != category]
+        found += [score(detector, other).measure()["point_auroc"] for other in others]
+    assert base.figures["point_auroc"] == pytest.approx(np.mean(found))

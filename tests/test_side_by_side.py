@@ -177,3 +177,16 @@ def test_too_few_scans_for_a_batch(
     with pytest.raises(DataError, match="5 scans do not fill one batch of 6"):
         train_side_by_side(data, model, recipe, jobs(tmp_path), quiet=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_that_start_from_pretrained_heads(data: FeatureSet, tmp_path: Path) -> None:
+    plain = tiny_model()
+    about = {"encoder_fingerprint": plain.fingerprint}
+    train(data, plain, PLUS, 5, tmp_path / "heads", about, quiet=True)
+    path = str(tmp_path / "heads" / "detector.safetensors")
+    model = PointLanguageModel(dataclasses.replace(plain.config, heads=path))
+    recipe = dataclasses.replace(PLUS, heads="pretrained")
+    for job in jobs(tmp_path / "alone"):
+        train(data, model, recipe, *job, quiet=True)
+    train_side_by_side(data, model, recipe, jobs(tmp_path / "together"), quiet=True)
+    assert_same(tmp_path / "together", tmp_path / "alone", 1e-4)

@@ -70,15 +70,17 @@ class Dataset(ABC):
     def fingerprint(self) -> str:
         """Changes when a test scan or label file is added, removed or replaced by another.
 
-        A copy of the data set on another machine has the same: it is of names and contents, the
-        latter as `btp.files.file_sketch` sees them.
+        A copy of the data set on another machine has the same: it is of names and contents, those
+        of scans as `btp.files.file_sketch` sees them. A corrected label may keep a file's size, so
+        label files count whole.
         """
         digest = hashlib.blake2b(digest_size=8)
         for category in self.categories:
             for sample in self.samples(category, "test"):
                 for path in (sample.path, sample.label_path):
                     if path is not None and path.is_file():
-                        digest.update(f"{category}/{path.name} {file_sketch(path)} ".encode())
+                        sketch = file_sketch(path, whole=path == sample.label_path)
+                        digest.update(f"{category}/{path.name} {sketch} ".encode())
         return digest.hexdigest()
 
     def read(self, sample: Sample) -> Cloud:

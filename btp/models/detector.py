@@ -37,7 +37,7 @@ class Detector(nn.Module):
         """
         super().__init__()
         self.recipe = recipe
-        channels = 3 + (surface_channels if recipe.gfcm_input == "surface" else 0)
+        channels = surface_channels if recipe.gfcm_input == "surface" else 3
         self.gfcm = GFCM(channels) if recipe.use_geometry else None
         self.mgfem = MGFEM(
             width=encoder.width,

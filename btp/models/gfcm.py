@@ -18,24 +18,42 @@ FPFH_CHANNELS = 33
 _CACHED_PATCHES = 64
 
 
-def patch_inputs(features: Features, kind: str) -> Tensor:
-    """What GFCM sees of each patch's points (switch D7): float [B, G, K, channels].
+def point_inputs(features: Features, kind: str) -> Tensor | None:
+    """What GFCM sees of a point, where that is alike in every patch that holds it (switch D7).
 
     Args:
         features: of a batch.
-        kind: "absolute": normalised coordinates; "centred": relative to the patch's centre, in
-            units of its radius; "surface": centred, and the dense local geometry of each point.
+        kind: "absolute": normalised coordinates; "surface": the dense local geometry of the point
+            (`btp.surface`); "centred" depends on the patch.
+
+    Returns:
+        Float [B, N, channels]; None for "centred".
+
+    Raises:
+        ConfigError: if surface channels are wanted and there are none.
     """
-    points = gather(features.points, features.patch_index)  # [B, G, K, 3]
     if kind == "absolute":
-        return points
+        return features.points
+    if kind == "surface" and features.surface is None:
+        raise ConfigError("gfcm_input=surface needs surface channels in the features; none found")
+    return features.surface if kind == "surface" else None
+
+
+def patch_inputs(features: Features, kind: str) -> Tensor:
+    """What GFCM sees of each patch's points: float [B, G, K, channels].
+
+    Args:
+        features: of a batch.
+        kind: as in `point_inputs`; "centred": coordinates relative to the patch's centre, in units
+            of its radius.
+    """
+    points = point_inputs(features, kind)
+    if points is not None:
+        return gather(points, features.patch_index)
+    points = gather(features.points, features.patch_index)  # [B, G, K, 3]
     local = points - points[:, :, :1]
     radius = local.norm(dim=-1).amax(-1).clamp(min=1e-9)[..., None, None]
-    if kind == "centred":
-        return local / radius
-    if features.surface is None:
-        raise ConfigError("gfcm_input=surface needs surface channels in the features; none found")
-    return torch.cat([local / radius, gather(features.surface, features.patch_index)], dim=-1)
+    return local / radius
 
 
 def _pointwise(channels: int, out: int) -> nn.Sequential:
@@ -76,12 +94,13 @@ class GFCM(nn.Module):
         """
         if features.points.is_cuda or torch.is_autocast_enabled(features.points.device.type):
             return self(patch_inputs(features, kind))
-        if kind == "absolute":
-            return self._once_a_point(features.points, features.patch_index)
+        points = point_inputs(features, kind)
+        if points is not None:
+            return self._once_a_point(points, features.patch_index)
         return self._max_before_norm(patch_inputs(features, kind))
 
     def _once_a_point(self, points: Tensor, patch_index: Tensor) -> Tensor:
-        """Absolute coordinates are alike in every patch that holds the point: one pass for all."""
+        """Points that look alike in every patch that holds them: one pass for all."""
         clouds, groups, size = patch_index.shape
         n = points.shape[1]
         rows = patch_index + n * torch.arange(clouds)[:, None, None]  # into [B N]
@@ -129,11 +148,12 @@ class FoldedGFCM(nn.Module):
     def describe(self, features: Features, kind: str) -> Tensor:
         """Descriptors [B, G, out] of what `patch_inputs` of this kind would be."""
         clouds, groups, size = features.patch_index.shape
-        if kind == "absolute":
-            rows = features.patch_index + features.points.shape[1] * torch.arange(
-                clouds, device=features.points.device
+        points = point_inputs(features, kind)
+        if points is not None:
+            rows = features.patch_index + points.shape[1] * torch.arange(
+                clouds, device=points.device
             ).view(-1, 1, 1)
-            x = self._point_wise(features.points.flatten(0, 1))
+            x = self._point_wise(points.flatten(0, 1))
             x = torch.cat([x[some].amax(1) for some in self._cached(rows.flatten(0, 1))])
         else:
             patches = patch_inputs(features, kind).flatten(0, 1)

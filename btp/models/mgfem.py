@@ -57,6 +57,30 @@ class MGFEM(nn.Module):
             nn.Linear(branches * embed_dim, embed_dim), nn.ReLU(), nn.Linear(embed_dim, embed_dim)
         )
 
+    @property
+    def branches(self) -> list[tuple[str, nn.Module]]:
+        """Those that there are, by name, in the order in which they are fused."""
+        # the release's order is taps, geometry, CLS
+        names = ("tap_projection", "geometry_projection", "cls_projection")
+        found = [(name, getattr(self, name)) for name in names]
+        return [(name, branch) for name, branch in found if branch is not None]
+
+    @torch.no_grad()
+    def start(self, trained: MGFEM) -> None:
+        """Copy the branches that both have, and the fusion as far as it reads them."""
+        own, others = dict(self.branches), dict(trained.branches)
+        first, other = self.fusion[0], trained.fusion[0]
+        assert isinstance(first, nn.Linear) and isinstance(other, nn.Linear)
+        columns = dict(zip(own, first.weight.chunk(len(own), dim=1), strict=True))
+        theirs = dict(zip(others, other.weight.chunk(len(others), dim=1), strict=True))
+        for name in own.keys() & others.keys():
+            own[name].load_state_dict(others[name].state_dict())
+            columns[name].copy_(theirs[name])
+        first.bias.copy_(other.bias)
+        self.fusion[2].load_state_dict(trained.fusion[2].state_dict())
+        if "tap_projection" in own.keys() & others.keys():
+            self.tap_weights.copy_(trained.tap_weights)
+
     def forward(self, taps: Tensor, cls: Tensor, geometry: Tensor | None) -> Tensor:
         """Eq. 4.
 
@@ -75,7 +99,6 @@ class MGFEM(nn.Module):
         if self.geometry_projection is not None:
             parts.append(self.geometry_projection(geometry))
         if self.cls_projection is not None:
-            # the release's order is taps, geometry, CLS
             parts.append(self.cls_projection(cls)[:, None].expand(-1, taps.shape[2], -1))
         return self.fusion(torch.cat(parts, dim=-1))
 
@@ -96,13 +119,11 @@ class MGFEM(nn.Module):
         """
         first, _, last = self.fusion
         assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-        # in the order of `forward`
-        branches = [self.tap_projection, self.geometry_projection, self.cls_projection]
-        present = [branch for branch in branches if branch is not None]
+        present = [branch for _, branch in self.branches]
         parts = dict(zip(present, first.weight.chunk(len(present), dim=1), strict=True))
         inner: list[Tensor] = []
         bias: Tensor = first.bias
-        for branch in branches[:2]:
+        for branch in (self.tap_projection, self.geometry_projection):
             if branch is not None:
                 linear = _last(branch)
                 inner.append(parts[branch] @ linear.weight)

@@ -95,10 +95,16 @@ class MiniPointNet(nn.Module):
         conv, norm, relu, last = self.second_conv
         assert isinstance(conv, nn.Conv1d) and isinstance(last, nn.Conv1d)
         w_patch, w_point = conv.weight[..., 0].chunk(2, dim=1)
-        patch = F.linear(x.amax(1), w_patch, conv.bias)[:, None]
+        patch = F.linear(_highest(x), w_patch, conv.bias)[:, None]
         x = relu(norm((F.linear(x, w_point) + patch).flatten(0, 1)))
         x = F.linear(x, last.weight[..., 0], last.bias)  # [P K, out]
-        return x.view(groups, size, -1).amax(1)
+        return _highest(x.view(groups, size, -1))
+
+
+def _highest(x: Tensor) -> Tensor:
+    """Maximum over the patch, [P, K, c] -> [P, c]."""
+    # the gradient of max writes one value a maximum, that of amax compares them all
+    return x.max(1).values if x.requires_grad else x.amax(1)
 
 
 def _pointwise(layers: nn.Sequential, x: Tensor) -> Tensor:

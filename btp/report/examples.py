@@ -81,7 +81,7 @@ def sampled_rows(
     raw: NDArray[np.floating],
     sampled: NDArray[np.float32],
     kept: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
+) -> NDArray[np.int32]:
     """Row of the sampled point whose score a point of the raw scan has: its nearest.
 
     Args:
@@ -90,7 +90,7 @@ def sampled_rows(
         kept: rows of `raw` to look at; all of them if None.
 
     Returns:
-        int64 [R], or as many as are kept.
+        int32 [R], or as many as are kept.
     """
     unit, _, _ = normalise(raw)
     return nearest_rows(unit if kept is None else unit[kept], sampled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
+from btp import metrics
 from btp.data import demo
 from btp.data.corpus.captions import article
 from btp.data.dataset import Dataset
@@ -21,7 +24,7 @@ from btp.data.scans import SetSize
 from btp.data.store import FeatureStore
 from btp.evaluation import evaluate, mean_over_categories
 from btp.files import write_text
-from btp.inference import load
+from btp.inference import Inspector, load
 from btp.runs import find_runs
 from btp.weights.models import PointLanguageModel, load_detector
 from btp.weights.records import file_sha256
@@ -30,6 +33,12 @@ FILES = ("points", "text", "detector")
 CHECK_CATEGORIES = ("gear", "hook", "vase")
 CHECK_SEED = 20261122
 SHOWN = ("point_auroc", "object_auroc", "raw_aupro", "raw_point_auroc")
+
+
+def heads_folders(folder: Path) -> list[Path]:
+    """Where the heads of each seed are: the embedded model's own folder first."""
+    made = json.loads((folder / "pretraining.json").read_text())
+    return [folder, *(folder / "heads" / f"seed{seed}" for seed in made["head_seeds"][1:])]
 
 
 def embedded_figures(path: Path, dataset: Dataset, store: FeatureStore) -> dict[str, float]:
@@ -43,6 +52,39 @@ def embedded_figures(path: Path, dataset: Dataset, store: FeatureStore) -> dict[
     detector = load_detector(path)[0].to(store.model.device)
     rows = [scores.measure() for scores in evaluate(detector, dataset, store, seen=None)]
     return {name: mean for name, (mean, _) in mean_over_categories(rows).items()}
+
+
+def predicted_figures(inspector: Inspector, dataset: Dataset) -> dict[str, float]:
+    """Metrics of what `predict` gives, at every point of the scans, mean over all categories.
+
+    Args:
+        inspector: what `btp.load` returns; it has seen no category of the dataset.
+        dataset: every category is scored.
+
+    Returns:
+        The metrics of `SHOWN`; those at sampled points are nan, as there is more than one sampling.
+    """
+    rows = []
+    for category in dataset.categories:
+        samples = dataset.samples(category, "test")
+        clouds = [dataset.read(sample) for sample in samples]
+        found = [
+            inspector.predict(cloud.points)
+            for cloud in tqdm(clouds, f"predict {category}", disable=None)
+        ]
+        labels = [np.zeros(len(c.points), bool) if c.labels is None else c.labels for c in clouds]
+        scores = [prediction.point_scores for prediction in found]
+        defective = np.array([sample.is_anomalous for sample in samples])
+        objects = np.array([prediction.object_score for prediction in found])
+        rows.append(
+            {
+                "point_auroc": math.nan,
+                "object_auroc": metrics.object_metrics(defective, objects)["auroc"],
+                "raw_aupro": metrics.aupro([cloud.points for cloud in clouds], labels, scores),
+                "raw_point_auroc": metrics.point_metrics(labels, scores)["auroc"],
+            }
+        )
+    return {name: float(np.mean([row[name] for row in rows])) for name in SHOWN}
 
 
 def quick_check(folder: Path) -> dict[str, float | str]:
@@ -97,7 +139,10 @@ class Spread:
     def line(self) -> str:
         """A line of the card's table, percent."""
         cells = [
-            f" {100 * self.mean[m]:.1f}" + (f" ± {100 * self.std[m]:.1f}" if self.seeds > 1 else "")
+            " –"
+            if math.isnan(self.mean[m])
+            else f" {100 * self.mean[m]:.1f}"
+            + (f" ± {100 * self.std[m]:.1f}" if self.seeds > 1 else "")
             for m in SHOWN
         ]
         return f"| {self.title} | {self.seeds} |" + " |".join(cells) + " |"
@@ -150,9 +195,6 @@ def write_card(folder: Path, spreads: Sequence[Spread], named: float) -> str:
 def _card(folder: Path, made: dict[str, Any], lines: str, named: float) -> str:
     inspector = load(folder / "detector.safetensors")
     sizes = {name: (folder / f"{name}.safetensors").stat().st_size / 1e6 for name in FILES}
-    settings, best = made["settings"], made["best"]
-    weights = {name: settings.get(name, 0.0) for name in ("contrast", "name", "point", "object")}
-    objectives = ", ".join(f"{name} {weight}" for name, weight in weights.items() if weight)
     recipe = inspector.detector.recipe
     return f"""# mini: the embedded point-language model
 
@@ -168,17 +210,29 @@ categories.
 Zero-shot recognition of the demo set's 12 names ("a <name>", Eq. 1): {100 * named:.1f} % (chance
 8.3 %). Demo and parts were looked at only to write this page.
 
-- Data: {made["clouds"]:,} procedural captioned clouds (`btp/data/corpus/`),
-  {settings["steps"]} steps of {settings["batch_size"]} clouds, seed {settings["seed"]}.
-- Kept: step {best["step"]:.0f}, the best on families that were never trained on
-  ({", ".join(made["held_out_families"])}): point AUROC {best["point_auroc"]:.3f}, object AUROC
-  {best["object_auroc"]:.3f}, caption retrieval among 32 clouds {best["retrieval"]:.3f}.
-- Objectives (`btp/pretraining.py`) and their weights: {objectives}.
+{_towers(made)}
 - Heads: recipe `{recipe.name}` with gfcm_input={recipe.gfcm_input} and weight
   {recipe.loss.geometry} of the geometric loss, {recipe.epochs} epochs on {made["heads"]} clouds.
-- Hardware: {made["hardware"]}.
-- Command: `{made["command"]}`.
 - Files, 16 bit but for the heads: {", ".join(f"{k} {v:.1f} MB" for k, v in sizes.items())}.
 - Fingerprint of the point encoder: {inspector.model.fingerprint}.
 - Licence: Apache-2.0, as the project.
 """
+
+
+def _towers(made: dict[str, Any]) -> str:
+    """How the towers were made: one item for each pretraining, the first one first."""
+    before = f"{_towers(made['before'])}\n" if made.get("before") else ""
+    settings, best = made["settings"], made["best"]
+    weights = {name: settings.get(name, 0.0) for name in ("contrast", "name", "point", "object")}
+    objectives = ", ".join(f"{name} {weight}" for name, weight in weights.items() if weight)
+    families = made.get("held_out_families")
+    where = f" (as of revision {made['revision']})" if "revision" in made else ""
+    others = f"of other families ({', '.join(families)})" if families else "of the same families"
+    return f"""{before}- {"Then" if before else "Towers"}: {made["clouds"]:,} procedural captioned
+  clouds (`btp/data/corpus/`), {settings["steps"]} steps of {settings["batch_size"]}, learning rate
+  {settings["learning_rate"]:g}, seed {settings["seed"]}; objectives and their weights: {objectives}
+  (`btp/pretraining/objectives.py`). Hardware: {made["hardware"]}.
+  Command{where}: `{made["command"]}`.
+  Kept: step {best["step"]:.0f}, the best on clouds {others}
+  that were never trained on: point AUROC {best["point_auroc"]:.3f}, object AUROC
+  {best["object_auroc"]:.3f}, caption retrieval among 32 clouds {best["retrieval"]:.3f}."""

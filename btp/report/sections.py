@@ -24,6 +24,7 @@ SETTINGS = (
     "sampling_seed",
     "encoder_fingerprint",
     "text_fingerprint",
+    "heads_digest",
     "bfloat16",
     "thresholds",
     "scans",

@@ -38,6 +38,8 @@ class EncoderConfig:
         name: for results and paths.
         point_weights: file of the point encoder; None to build it untrained from `seed`.
         text_weights: file of the text tower; None likewise.
+        heads: file of a detector that was trained with these weights, from which a training may
+            start (`Recipe.heads`); None where there is none.
         text_dtype: "float32" or "bfloat16", of the frozen text tower while prompts are learned.
         seed: of an untrained model.
         point: sizes of the point encoder.
@@ -47,6 +49,7 @@ class EncoderConfig:
     name: str
     point_weights: str | None = None
     text_weights: str | None = None
+    heads: str | None = None
     text_dtype: str = "float32"
     seed: int = 0
     point: PointBERTConfig = field(default_factory=PointBERTConfig)
@@ -71,6 +74,23 @@ class PointLanguageModel:
     def trained(self) -> bool:
         """False where the encoder is random: results then say `encoder: untrained`."""
         return self.config.point_weights is not None
+
+    @cached_property
+    def heads_digest(self) -> str:
+        """Of the file of heads that come with it; "" where none do.
+
+        Raises:
+            WeightsError: if the file is missing.
+        """
+        if self.config.heads is None:
+            return ""
+        path = located(self.config.heads)
+        if not Path(path).is_file():
+            raise WeightsError(
+                f"{path}: no such file; expected the heads of encoder {self.config.name}. Give "
+                "their path as encoder.heads, or start from new ones with recipe.heads=new"
+            )
+        return file_sha256(path)
 
     @property
     def reads_surface(self) -> bool:
@@ -184,6 +204,57 @@ def new_detector(encoder: EncoderConfig, recipe: Recipe) -> Detector:
     return Detector(encoder.point, recipe, surface_channels=CHANNELS)
 
 
+@dataclass(frozen=True)
+class Heads:
+    """Trained heads to start from: those of a detector's file.
+
+    Attributes:
+        detector: in eval mode.
+        context: float [n, W], its learned prompt tokens; None where its prompts were fixed, or
+            learned with another text tower.
+    """
+
+    detector: Detector
+    context: Tensor | None
+
+    @classmethod
+    def of(cls, model: PointLanguageModel) -> Heads | None:
+        """Those that come with a model; None where there are none.
+
+        Raises:
+            WeightsError: if they were trained on other weights of the encoder.
+        """
+        if model.config.heads is None:
+            return None
+        path = located(model.config.heads)
+        detector, _, about = load_detector(path)
+        made_with = about.get("encoder_fingerprint")
+        if made_with != model.fingerprint:
+            raise WeightsError(
+                f"{path}: heads of encoder {made_with}, and {model.config.point_weights} is "
+                f"{model.fingerprint}; add recipe.heads=new to start from new ones"
+            )
+        same_text = about.get("text_fingerprint") == model.text_fingerprint
+        return cls(detector, read_checkpoint(path).get(CONTEXT) if same_text else None)
+
+    def start(self, detector: Detector) -> None:
+        """Copy the parts that both have into new heads.
+
+        Raises:
+            ConfigError: if a switch makes the same part another one.
+        """
+        for switch in ("gfcm_input", "projection"):
+            found, wanted = (getattr(d.recipe, switch) for d in (self.detector, detector))
+            if found != wanted:
+                raise ConfigError(
+                    f"recipe.{switch} is {wanted}, and the heads to start from were trained with "
+                    f"{found}; add recipe.heads=new"
+                )
+        if detector.gfcm is not None and self.detector.gfcm is not None:
+            detector.gfcm.load_state_dict(self.detector.gfcm.state_dict())
+        detector.mgfem.start(self.detector.mgfem)
+
+
 def save_detector(
     path: Path,
     detector: Detector,
@@ -230,5 +301,11 @@ def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, 
     encoder = build(EncoderConfig, about.pop("encoder"), f"{path}: encoder")
     detector = new_detector(encoder, build(Recipe, about.pop("recipe"), f"{path}: recipe"))
     state.pop(CONTEXT, None)
+    first, surface = state.get("gfcm.mlp1.0.weight"), detector.recipe.gfcm_input == "surface"
+    if surface and first is not None and first.shape[1] == CHANNELS + 3:
+        raise WeightsError(
+            f"{path}: trained when GFCM's surface input still had the points' coordinates; train "
+            "again (resume=false, or remove the file)"
+        )
     load_strictly(detector, state, path)
     return detector.eval(), encoder, about

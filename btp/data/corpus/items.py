@@ -52,7 +52,7 @@ def generate(
     Args:
         seed: of the whole corpus.
         index: of the cloud, 0 or more.
-        families: what to draw from; a training corpus leaves some out for validation.
+        families: what to draw from.
         wordings: number of captions.
     """
     rng = np.random.default_rng([seed, index])

@@ -110,9 +110,11 @@ def machined(rng: Rng) -> Shape:
         tools.append(moved(side, TIPPED))
         parts.append("a cross bore")
     solid = difference(solid, *tools) if tools else solid
-    nouns = (
-        ["machine part", "block", "housing"] if blocky else ["hub", "flange", "cap", "machine part"]
-    )
+    nouns = ["machine part", "block", "housing"]
+    if not blocky:
+        # a circle of bolt holes is what makes a flange of a hub
+        bolted = any("drilled" in part for part in parts)
+        nouns = ["flange", "hub", "machine part"] if bolted else ["hub", "cap", "machine part"]
     return Shape(
         solid, nouns, ["machined", "blocky" if blocky else "cylindrical"], parts or ["sharp edges"]
     )

@@ -1,0 +1,1 @@
+"""Pretraining a small point-language model on the captioned corpus, in ULIP's way."""

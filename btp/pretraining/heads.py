@@ -1,0 +1,39 @@
+"""The corpus as an annotated "category", on which the embedded detector's heads are trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from btp.data.corpus.shards import CorpusClouds
+from btp.data.store import FeatureSet
+from btp.geometry import batches
+from btp.types import Features, Sample
+from btp.weights.models import PointLanguageModel
+
+
+def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:
+    """The corpus as the annotated "category" on which the embedded detector's heads are trained."""
+    parts = []
+    with torch.inference_mode():
+        for chunk in batches(len(clouds), 16):
+            surface = clouds.surface[chunk].to(model.device).float()
+            features = model.encode(clouds.points[chunk].to(model.device), surface)
+            kept = replace(features, taps=features.taps.half(), surface=clouds.surface[chunk])
+            parts.append(kept.map(lambda tensor: tensor.cpu().clone()))
+    nowhere = Path()
+    samples = (
+        Sample("corpus", "test", str(i), nowhere, None, bool(labels.any()))
+        for i, labels in enumerate(clouds.labels)
+    )
+    return FeatureSet(
+        category="corpus",
+        samples=tuple(samples),
+        features=Features.stack(parts),
+        labels=clouds.labels,
+        counts=(),
+        region_ids=clouds.labels.int(),
+        repeated=torch.zeros(len(clouds), dtype=torch.bool),
+    )
