@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from btp.files import file_digest
 from btp.findings import Made, Outputs, Result
 from btp.inference import COVERAGE, Inspector, ReadyScan
 from btp.score_table import ScoreTable
+from btp.threads import core_count
 
 UNCALIBRATED = 0.5
 """Point threshold without a calibration: as near to the anomalous prompt as to the normal one."""
@@ -88,6 +89,7 @@ def inspect(
     pictures: bool = True,
     workers: int | None = None,
     coverage: Coverage = COVERAGE,
+    writers: int | None = None,
 ) -> list[Result]:
     """Score scans one by one, and write what is found.
 
@@ -102,9 +104,11 @@ def inspect(
         calibration: of the detector; without one there is no verdict, and the point threshold is
             0.5.
         pictures: whether to draw them.
-        workers: reading threads, by default one a core, at most eight. So many scans and three
-            more are in memory at a time: one is scored, and two are waiting to be written.
+        workers: reading threads, by default one a core, at most eight.
         coverage: as in `Inspector.predict`.
+        writers: processes that write and draw, by default one for two cores, at most eight; 1: a
+            thread of this one. So many scans as there are workers and writers, and two more, are
+            in memory at a time.
 
     Returns:
         One result a scan, in order.
@@ -128,13 +132,16 @@ def inspect(
             except DataError as error:
                 scored = Result(outputs.name, error=str(error))
             if isinstance(scored, Result):
-                yield writer.submit(lambda result: result, scored)
+                done: Future[Result] = Future()
+                done.set_result(scored)
+                yield done
             else:
                 yield writer.submit(outputs.write, scored, made)
 
     results, table = list[Result](), ScoreTable(out)
-    with ThreadPoolExecutor(1) as writer:  # one: Matplotlib draws in one thread at a time
-        for writing in _behind(begin()):
+    count = writers or min(max(1, core_count() // 2), 8, len(scans.paths))
+    with _writing(count) as writer:
+        for writing in _behind(begin(), count):
             results.append(_decide(writing.result(), calibration))
             table.add(results[-1])
     table.finish(results)
@@ -197,7 +204,7 @@ def _ahead(
     work: Callable[[Path], T], paths: list[Path], workers: int | None
 ) -> Iterator[tuple[Path, Future[T]]]:
     """Yield each path with its finished work, in order, while threads work on the next few."""
-    workers = workers or min(os.cpu_count() or 1, 8)
+    workers = workers or min(core_count(), 8)
     pending: deque[tuple[Path, Future[T]]] = deque()
     pool = ThreadPoolExecutor(workers)
     bar = tqdm(total=len(paths), desc="scoring", unit="scan", disable=None)
@@ -215,15 +222,22 @@ def _ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _behind(futures: Iterator[Future[T]]) -> Iterator[Future[T]]:
-    """Yield each future after the next was asked for: its work goes on while that is prepared."""
-    last = None
+def _writing(count: int) -> Executor:
+    """So many at a time; Matplotlib draws in one thread of a process at a time."""
+    if count == 1:
+        return ThreadPoolExecutor(1)
+    # spawned, not forked: a fork copies the locks of torch's threads
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+
+
+def _behind(futures: Iterator[Future[T]], count: int) -> Iterator[Future[T]]:
+    """Yield each future after `count` more were asked for: its work goes on in the meantime."""
+    waiting: deque[Future[T]] = deque()
     for future in futures:
-        if last is not None:
-            yield last
-        last = future
-    if last is not None:
-        yield last
+        waiting.append(future)
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _decide(result: Result, calibration: Calibration | None) -> Result:

@@ -59,7 +59,8 @@ class State(Generic[M]):
         if content["settings"] != self.settings:
             raise WeightsError(
                 f"{self.path}: an interrupted run with other settings ({content['settings']}); "
-                f"expected {self.settings}. Repeat its settings, or start anew with resume=false"
+                f"expected {self.settings}. Repeat its settings, or start anew: resume=false, "
+                "or remove the file"
             )
         self.trainee.load_state_dict(content["trainee"])
         self.optimizer.load_state_dict(content["optimizer"])

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from btp.data.catalog import open_dataset
 from btp.data.store import FeatureStore
 from btp.inference import load
+from btp.protocol import train_categories
 from btp.report.model_card import (
     Spread,
     embedded_figures,
@@ -20,7 +21,8 @@ from btp.report.model_card import (
     write_card,
 )
 
-ENCODERS = {"mini": "", "mini_untrained": ", encoder untrained"}
+# What the language model is worth: new heads with the same geometry, on it and on an untrained one.
+UNTRAINED, NEW_HEADS = "mini_untrained", "plus,heads=new"
 
 
 @script("model_card")
@@ -41,12 +43,15 @@ def main(config: DictConfig) -> None:
         inspector = load(folder / "detector.safetensors", model.device)
         predicted = [predicted_figures(inspector, dataset)]
         spreads.append(Spread.of(f'`btp.load("mini").predict`: {name}', predicted))
-    for encoder, title in ENCODERS.items():
-        rows = one_category(Path(config.outputs), demo, encoder, config.label)
+    outputs, some = Path(config.outputs), train_categories("demo", demo.categories)
+    for encoder, label, trained_on, title in (
+        (model.config.name, "plus", demo.categories, ""),
+        (model.config.name, NEW_HEADS, some, f", trained on {', '.join(some)}"),
+        (UNTRAINED, NEW_HEADS, some, f", trained on {', '.join(some)}, encoder untrained"),
+    ):
+        rows = one_category(outputs, demo, encoder, label, trained_on)
         if rows:
-            spreads.append(
-                Spread.of(f"one annotated category, `{config.label}`: demo{title}", rows)
-            )
+            spreads.append(Spread.of(f"one annotated category, `{label}`: demo{title}", rows))
     print(write_card(folder, spreads, recognition(demo, store)))
     print(folder / "README.md")
 

@@ -25,7 +25,7 @@ def main(config: DictConfig) -> None:
     if config.calibration is not None or path.is_file():
         calibration = read_calibration(path, detector.digest)
     coverage = chosen_coverage(config.coverage, calibration)
-    settings = (config.pictures, config.workers, coverage)
+    settings = (config.pictures, config.workers, coverage, config.writers)
     results = inspect(detector, scans, out, calibration, *settings)
     for result in results:
         print(line(result))

@@ -288,6 +288,29 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 
+def test_processes_write_what_one_thread_writes(
+    inspector: Inspector, good: Path, tmp_path: Path
+) -> None:
+    scans = find_scans(str(good))
+    one, two = (inspect(inspector, scans, tmp_path / str(n), writers=n) for n in (1, 2))
+    assert one == two
+    written = [
+        {path.relative_to(tmp_path / n): path.read_bytes() for path in (tmp_path / n).rglob("*.*")}
+        for n in ("1", "2")
+    ]
+    assert len(written[0]) == 1 + 3 * len(scans.paths)
+    assert written[0] == written[1]
+
+
+def test_a_fault_in_a_writing_process_is_told(
+    inspector: Inspector, good: Path, tmp_path: Path, small_files: Callable[[], None]
+) -> None:
+    small_files()
+    with pytest.raises(DataError, match="writing failed"):
+        inspect(inspector, find_scans(str(good)), tmp_path / "out", writers=2)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
 @pytest.fixture
 def small_files() -> Iterator[Callable[[], None]]:
     """Makes every write fail in the middle, after a thousand bytes."""

@@ -33,5 +33,7 @@ def test_one_category_averages_whole_seeds_only(tmp_path: Path) -> None:
         add("plus", category, 111, 0.6 + 0.1 * number)
         add("paper", category, 111, 0.0)
     add("plus", CATEGORIES[0], 112, 1.0)  # the other categories are missing
-    rows = one_category(tmp_path, dataset, "tiny", "plus")
+    rows = one_category(tmp_path, dataset, "tiny", "plus", CATEGORIES)
     assert rows == [pytest.approx(dict.fromkeys(SHOWN, 0.7))]
+    rows = one_category(tmp_path, dataset, "tiny", "plus", CATEGORIES[:1])
+    assert rows == [pytest.approx(dict.fromkeys(SHOWN, value)) for value in (0.6, 1.0)]

@@ -149,7 +149,7 @@ class Spread:
 
 
 def one_category(
-    outputs: Path, dataset: Dataset, encoder: str, label: str
+    outputs: Path, dataset: Dataset, encoder: str, label: str, trained_on: Sequence[str]
 ) -> list[dict[str, float]]:
     """The paper's protocol, one annotated category and all others tested, from scored runs.
 
@@ -158,9 +158,10 @@ def one_category(
         dataset: that they were trained and scored on.
         encoder: its name.
         label: of the runs' recipe.
+        trained_on: train categories.
 
     Returns:
-        For each seed with which every category was trained on, the mean over train categories of
+        For each seed with which all of these were trained on, the mean over train categories of
         the mean over the unseen ones; sorted by seed.
     """
     found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
@@ -168,8 +169,8 @@ def one_category(
         result = run.result(dataset.name)
         if run.folder.parent.parent.name == label and result is not None:
             found[run.folder.name][result["train_cat"]] = result["mean"]
-    whole = [rows for _, rows in sorted(found.items()) if set(rows) == set(dataset.categories)]
-    return [{m: float(np.mean([r[m] for r in rows.values()])) for m in SHOWN} for rows in whole]
+    whole = [rows for _, rows in sorted(found.items()) if set(rows) >= set(trained_on)]
+    return [{m: float(np.mean([r[c][m] for c in trained_on])) for m in SHOWN} for r in whole]
 
 
 def write_card(folder: Path, spreads: Sequence[Spread], named: float) -> str:
