@@ -34,7 +34,7 @@ def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
             raise ConfigError(f"{where}.{key} is not a setting{hint}")
         kind = hints[key]
-        if isinstance(kind, type) and is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
             value = _nested(kind, value, f"{where}.{key}")
         elif isinstance(value, list):
             value = tuple(value)

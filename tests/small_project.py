@@ -120,7 +120,13 @@ def write_mini(repository: Path, folder: Path) -> None:
         text_weights="checkpoints/mini/text.safetensors",
     )
     about = {"n_points": N_POINTS, "encoder_fingerprint": untrained.fingerprint}
-    recipe = Recipe("plus", gfcm_input="surface", uncovered="nearest", patch_temperature=1.0)
+    recipe = Recipe(
+        "plus",
+        gfcm_input="surface",
+        uncovered="nearest",
+        patch_temperature=1.0,
+        projection="mlp",
+    )
     detector = new_detector(sizes, recipe)
     detector.text.copy_(untrained.encode_text(recipe.prompt_texts))
     save_detector(folder / "detector.safetensors", detector, encoder, about)

@@ -17,6 +17,7 @@ from tiny import CATEGORIES, POINTS, write_tiny_dataset
 ENCODER = [
     "encoder.point_weights=null",
     "encoder.text_weights=null",
+    "encoder.heads=null",
     "encoder.point.width=24",
     "encoder.point.heads=2",
     "encoder.point.groups=24",

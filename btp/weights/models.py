@@ -231,8 +231,8 @@ class Heads:
         made_with = about.get("encoder_fingerprint")
         if made_with != model.fingerprint:
             raise WeightsError(
-                f"{path}: heads of encoder {made_with}, and {model.config.point_weights} is "
-                f"{model.fingerprint}; add recipe.heads=new to start from new ones"
+                f"{path}: heads of encoder {made_with}, and this one's weights are "
+                f"{model.fingerprint}; add recipe.heads=new, or give its own as encoder.heads"
             )
         same_text = about.get("text_fingerprint") == model.text_fingerprint
         return cls(detector, read_checkpoint(path).get(CONTEXT) if same_text else None)
