@@ -146,7 +146,9 @@ def validate(
         "object_auroc": object_metrics(labels.any(1), torch.cat(objects).numpy())["auroc"],
         "retrieval": float(torch.cat(hits).float().mean()),
     }
-    return figures | {"score": float(np.mean([figures["point_auroc"], figures["object_auroc"]]))}
+    # few clouds may be all of one kind, which defines no AUROC
+    known = [v for v in (figures["point_auroc"], figures["object_auroc"]) if not math.isnan(v)]
+    return figures | {"score": float(np.mean(known)) if known else 0.0}
 
 
 def _groups(model: nn.Module, settings: Pretraining) -> list[dict[str, object]]:
