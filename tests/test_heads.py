@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import ENCODER, POINTS, tiny_model, write_tiny_dataset
+from tiny import ENCODER, tiny_features, tiny_model
 
-from btp.data.folder import Folder
-from btp.data.store import FeatureSet, FeatureStore
+from btp.data.store import FeatureSet
 from btp.errors import ConfigError, WeightsError
 from btp.recipe import Recipe
 from btp.training import Trainee, train
@@ -25,10 +24,7 @@ RECIPE = dataclasses.replace(MADE_WITH, name="plus", heads="pretrained", epochs=
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
-    root = tmp_path_factory.mktemp("heads")
-    store = FeatureStore(root / "store", tiny_model(), POINTS)
-    folder = Folder(write_tiny_dataset(root / "data"))
-    return store.load(folder, "egg", "test", surface=True, fpfh_cloud="sampled")
+    return tiny_features(tmp_path_factory.mktemp("heads"))
 
 
 @pytest.fixture(scope="module")

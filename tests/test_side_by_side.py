@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import POINTS, recipe_file, tiny_model, write_tiny_dataset
+from tiny import recipe_file, tiny_features, tiny_model
 
 from btp import progress
-from btp.data.folder import Folder
-from btp.data.store import FeatureSet, FeatureStore
+from btp.data.store import FeatureSet
 from btp.errors import DataError
 from btp.evaluation import score
 from btp.side_by_side import Job, train_side_by_side
@@ -39,11 +38,8 @@ def model() -> PointLanguageModel:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, model: PointLanguageModel) -> FeatureSet:
-    root = tmp_path_factory.mktemp("side_by_side")
-    store = FeatureStore(root / "store", model, POINTS)
-    folder = Folder(write_tiny_dataset(root / "data"))
-    return store.load(folder, "egg", "test", surface=True, fpfh_cloud="sampled")
+def data(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
+    return tiny_features(tmp_path_factory.mktemp("side_by_side"))
 
 
 def jobs(out: Path) -> list[Job]:

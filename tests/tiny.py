@@ -8,7 +8,9 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from btp.config import build
+from btp.data.folder import Folder
 from btp.data.formats import write_labelled_txt, write_pcd
+from btp.data.store import FeatureSet, FeatureStore
 from btp.models.point_encoder import PointBERTConfig
 from btp.models.text_encoder import TextConfig
 from btp.recipe import Recipe
@@ -45,6 +47,13 @@ def recipe_file(name: str, epochs: int = 3) -> Recipe:
 
 def tiny_model() -> PointLanguageModel:
     return PointLanguageModel(ENCODER)
+
+
+def tiny_features(root: Path) -> FeatureSet:
+    """Of the annotated scans of the tiny set's egg, written below a folder."""
+    store = FeatureStore(root / "store", tiny_model(), POINTS)
+    folder = Folder(write_tiny_dataset(root / "data"))
+    return store.load(folder, "egg", "test", surface=True, fpfh_cloud="sampled")
 
 
 def write_tiny_dataset(root: Path, normal: int = 2, defective: int = 3) -> Path:

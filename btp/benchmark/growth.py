@@ -95,7 +95,9 @@ class _Echo(PointLanguageModel):
         """Of no weights."""
         return "echo"
 
-    def encode(self, points: Tensor, surface: Tensor | None = None) -> Features:
+    def encode(
+        self, points: Tensor, surface: Tensor | None = None, patch_index: Tensor | None = None
+    ) -> Features:
         """The same features for each of points [B, N, 3]."""
         point, batch = self.config.point, len(points)
         return Features(

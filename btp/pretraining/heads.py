@@ -19,8 +19,9 @@ def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureS
     parts = []
     with torch.inference_mode():
         for chunk in batches(len(clouds), 16):
-            surface = clouds.surface[chunk].to(model.device).float()
-            features = model.encode(clouds.points[chunk].to(model.device), surface)
+            given = (clouds.points[chunk], clouds.surface[chunk].float())
+            patches = clouds.patch_index[chunk].long()
+            features = model.encode(*(each.to(model.device) for each in (*given, patches)))
             kept = replace(features, taps=features.taps.half(), surface=clouds.surface[chunk])
             parts.append(kept.map(lambda tensor: tensor.cpu().clone()))
     nowhere = Path()

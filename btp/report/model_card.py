@@ -65,13 +65,10 @@ def predicted_figures(inspector: Inspector, dataset: Dataset) -> dict[str, float
         The metrics of `SHOWN`; those at sampled points are nan, as there is more than one sampling.
     """
     rows = []
-    for category in dataset.categories:
+    for category in tqdm(dataset.categories, "predict", disable=None):
         samples = dataset.samples(category, "test")
         clouds = [dataset.read(sample) for sample in samples]
-        found = [
-            inspector.predict(cloud.points)
-            for cloud in tqdm(clouds, f"predict {category}", disable=None)
-        ]
+        found = inspector.predict([cloud.points for cloud in clouds])
         labels = [np.zeros(len(c.points), bool) if c.labels is None else c.labels for c in clouds]
         scores = [prediction.point_scores for prediction in found]
         defective = np.array([sample.is_anomalous for sample in samples])

@@ -214,8 +214,7 @@ def section(evidence: Evidence, data_settings: str, numbers: Sequence[str]) -> S
         table = every_metric(group, title_of(group[0].about), group[0].about["recipe"]["pro"])
         note = f"Trained on {trained}; {len(group)} {'runs' if len(group) > 1 else 'run'}."
         detailed.append(replace(table, notes=[note, *table.notes]))
-    known = {"1", "2", "3", "4", "5"}
-    tables = [*detailed, *tables_of(evidence, sorted(known))]
+    tables = [*detailed, *tables_of(evidence, TABLES)]
     return Section(evidence, tables, _gaps(evidence, data_settings, numbers))
 
 

@@ -110,14 +110,17 @@ class PointLanguageModel:
             model = PointBERT(config.point)
         return model.eval().requires_grad_(False).to(self.device)
 
-    def encode(self, points: Tensor, surface: Tensor | None = None) -> Features:
+    def encode(
+        self, points: Tensor, surface: Tensor | None = None, patch_index: Tensor | None = None
+    ) -> Features:
         """Features of clouds [B, N, 3] on the model's device.
 
         Args:
             points: in the unit sphere.
             surface: float [B, N, F], kept with the features, and read where the encoder does.
+            patch_index: int64 [B, G, K], as of `PointBERT.forward`.
         """
-        features = self.points(points, surface if self.reads_surface else None)
+        features = self.points(points, surface if self.reads_surface else None, patch_index)
         return replace(features, surface=surface)
 
     @cached_property
@@ -227,7 +230,7 @@ class Heads:
         if model.config.heads is None:
             return None
         path = located(model.config.heads)
-        detector, _, about = load_detector(path)
+        detector, _, about, context = _read_detector(path)
         made_with = about.get("encoder_fingerprint")
         if made_with != model.fingerprint:
             raise WeightsError(
@@ -235,7 +238,7 @@ class Heads:
                 f"{model.fingerprint}; add recipe.heads=new, or give its own as encoder.heads"
             )
         same_text = about.get("text_fingerprint") == model.text_fingerprint
-        return cls(detector, read_checkpoint(path).get(CONTEXT) if same_text else None)
+        return cls(detector, context if same_text else None)
 
     def start(self, detector: Detector) -> None:
         """Copy the parts that both have into new heads.
@@ -291,6 +294,14 @@ def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, 
     Raises:
         WeightsError: if the file is not a detector of this project.
     """
+    detector, encoder, about, _ = _read_detector(path)
+    return detector, encoder, about
+
+
+def _read_detector(
+    path: str | Path,
+) -> tuple[Detector, EncoderConfig, dict[str, Any], Tensor | None]:
+    """`load_detector`, and the learned prompt tokens [n, W] if there are any."""
     state = read_checkpoint(path)
     about = read_metadata(path)
     if about is None:
@@ -300,7 +311,7 @@ def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, 
         )
     encoder = build(EncoderConfig, about.pop("encoder"), f"{path}: encoder")
     detector = new_detector(encoder, build(Recipe, about.pop("recipe"), f"{path}: recipe"))
-    state.pop(CONTEXT, None)
+    context = state.pop(CONTEXT, None)
     first, surface = state.get("gfcm.mlp1.0.weight"), detector.recipe.gfcm_input == "surface"
     if surface and first is not None and first.shape[1] == CHANNELS + 3:
         raise WeightsError(
@@ -308,4 +319,4 @@ def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, 
             "again (resume=false, or remove the file)"
         )
     load_strictly(detector, state, path)
-    return detector.eval(), encoder, about
+    return detector.eval(), encoder, about, context
