@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 from scipy.spatial import cKDTree
 
 from btp.errors import DataError
+from btp.geometry import batches
 
 NEIGHBOURS = (16, 48, 128)
 MAX_DENSE = 16_384
@@ -40,6 +41,8 @@ CROSS_CHANNELS = ("step", "tilt")
 """Between two sizes that follow each other: asinh(20 height of the smaller centroid over the larger
 plane / larger radius); log(0.001 + 1 - |cosine| of both PCA normals)."""
 
+_CHUNK = 512  # points described at once: their neighbours stay in the cache
+
 _LEVEL = np.array([0.2, -2.4, -0.7, 0.3, -0.6, 1.3, -2.2, -3.3, 0.0], np.float32)
 _SPREAD = np.array([0.1, 0.8, 1.2, 0.12, 1.2, 1.0, 1.0, 1.7, 0.2], np.float32)
 _CROSS_LEVEL = np.array([0.7, -5.0], np.float32)
@@ -61,6 +64,7 @@ def surface_features(
     queries: np.ndarray,
     neighbours: tuple[int, ...] = NEIGHBOURS,
     max_dense: int = MAX_DENSE,
+    normals: np.ndarray | None = None,
 ) -> np.ndarray:
     """Describe the surface of `dense` around each query point.
 
@@ -73,6 +77,7 @@ def surface_features(
         queries: int [N] rows of `dense`, or float [N, 3] points on or near it.
         neighbours: sizes of the neighbourhoods, ascending.
         max_dense: most points of `dense` that are used.
+        normals: `dense_normals(dense, max_dense)`, where they are known.
 
     Returns:
         float32 [N, F], channels as `channel_names(neighbours)`. Rigid motion and scaling of the
@@ -81,24 +86,24 @@ def surface_features(
     Raises:
         DataError: `dense` has another shape, fewer than 16 points, or no extent.
     """
-    points = np.asarray(dense, np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) < NORMAL_NEIGHBOURS:
-        raise DataError(
-            f"the dense cloud has shape {points.shape}; expected [R, 3] with at least "
-            f"{NORMAL_NEIGHBOURS} rows: give the raw scan"
-        )
+    cloud, centre, extent = _unit(dense, max_dense)
     queries = np.asarray(queries)
-    at = points[queries] if queries.ndim == 1 else queries.astype(np.float64)
-    centre, extent = points.mean(0), np.ptp(points, axis=0).max()
-    if not extent > 0:
-        raise DataError("all points of the dense cloud are equal: a surface is needed")
-    cloud = ((thin(points, max_dense) - centre) / extent).astype(np.float32)
-    at = ((at - centre) / extent).astype(np.float32)
+    at = np.asarray(dense)[queries] if queries.ndim == 1 else queries
+    at = ((at.astype(np.float64) - centre) / extent).astype(np.float32)
     tree = cKDTree(cloud)
-    normals = oriented_normals(cloud, tree)
+    if normals is None:
+        normals = oriented_normals(cloud, tree)
+    planes, normals = (np.ascontiguousarray(rows.T) for rows in (cloud, normals))
     sizes = tuple(min(size, len(cloud)) for size in neighbours)
-    distance, index = tree.query(at, sizes[-1])
-    return _channels(cloud, normals, at, distance.astype(np.float32), index, sizes)
+    blocks = []
+    for chunk in batches(len(at), _CHUNK):
+        distance, index = tree.query(at[chunk], sizes[-1])
+        given = np.ascontiguousarray(at[chunk].T), distance.astype(np.float32), index
+        blocks.append(_channels(planes, normals, *given, sizes))
+    features = np.concatenate(blocks)
+    spacing = [place for place, name in enumerate(channel_names(neighbours)) if "spacing" in name]
+    features[:, spacing] -= np.median(features[:, spacing], 0)
+    return features
 
 
 def contrast(features: np.ndarray) -> np.ndarray:
@@ -111,18 +116,48 @@ def contrast(features: np.ndarray) -> np.ndarray:
     return np.asarray((features - features.mean(0)) / spread, np.float32)
 
 
-def surface_channels(dense: np.ndarray, queries: np.ndarray) -> np.ndarray:
+def surface_channels(
+    dense: np.ndarray, queries: np.ndarray, normals: np.ndarray | None = None
+) -> np.ndarray:
     """What encoder and GFCM read of each point: its surface features, and their contrast.
 
     Args:
         dense: [R, 3], as in `surface_features`.
         queries: as in `surface_features`: all sampled points, since contrast compares them.
+        normals: as in `surface_features`.
 
     Returns:
         float32 [N, `CHANNELS`].
     """
-    features = surface_features(dense, queries)
+    features = surface_features(dense, queries, normals=normals)
     return np.concatenate([features, contrast(features)], axis=1)
+
+
+def dense_normals(dense: np.ndarray, max_dense: int = MAX_DENSE) -> np.ndarray:
+    """Normals of the thinned cloud, as `surface_features` takes them: half of its work.
+
+    Args:
+        dense: [R, 3], as there.
+        max_dense: as there.
+
+    Returns:
+        float32 [min(R, max_dense), 3].
+    """
+    return oriented_normals(_unit(dense, max_dense)[0])
+
+
+def _unit(dense: np.ndarray, max_dense: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The thinned cloud, float32 [M, 3], moved to its centre and divided by its extent."""
+    points = np.asarray(dense, np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) < NORMAL_NEIGHBOURS:
+        raise DataError(
+            f"the dense cloud has shape {points.shape}; expected [R, 3] with at least "
+            f"{NORMAL_NEIGHBOURS} rows: give the raw scan"
+        )
+    centre, extent = points.mean(0), float(np.ptp(points, axis=0).max())
+    if not extent > 0:
+        raise DataError("all points of the dense cloud are equal: a surface is needed")
+    return ((thin(points, max_dense) - centre) / extent).astype(np.float32), centre, extent
 
 
 def thin(points: np.ndarray, most: int) -> np.ndarray:
@@ -135,21 +170,29 @@ def thin(points: np.ndarray, most: int) -> np.ndarray:
 def oriented_normals(cloud: np.ndarray, tree: cKDTree | None = None) -> np.ndarray:
     """Unit normals of `cloud` [R, 3], consistent along the surface and outward: float32 [R, 3]."""
     tree = tree or cKDTree(cloud)
+    planes = np.ascontiguousarray(cloud.T)
     index = tree.query(cloud, NORMAL_NEIGHBOURS)[1]
-    normals = _pca(cloud[index] - cloud[:, None])[1]
-    signs = _signs(cloud, normals, index[:, 1 : TREE_NEIGHBOURS + 1])
-    return np.asarray(normals * signs[:, None])
+    chunks = batches(len(cloud), _CHUNK)
+    normals = np.concatenate([_pca(_offsets(planes, planes[:, c], index[c]))[1] for c in chunks], 1)
+    return np.asarray(normals * _signs(planes, normals, index[:, 1 : TREE_NEIGHBOURS + 1])).T
+
+
+def _offsets(planes: np.ndarray, at: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """From points `at` [3, M] to their neighbours [M, k] in a cloud [3, R]: [3, k, M].
+
+    One plane a coordinate, and neighbours first: NumPy is slow on rows of three and on sums along
+    the last axis, and the nearest k are the first rows, whatever k.
+    """
+    return np.asarray(planes[:, index.T] - at[:, None])
 
 
 def _pca(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ascending eigenvalues [M, 3], normals [M, 3] and centroids [M, 3] of offsets [M, k, 3]."""
+    """Ascending eigenvalues, normals and centroids, each [3, M], of offsets [3, k, M]."""
     centroid = offsets.mean(1)
-    x, y, z = np.moveaxis(offsets - centroid[:, None], 2, 0)
+    x, y, z = offsets - centroid[:, None]
     size = offsets.shape[1]
     pairs = ((x, x), (y, y), (z, z), (x, y), (x, z), (y, z))
-    xx, yy, zz, xy, xz, yz = (
-        np.einsum("mk,mk->m", a, b).astype(np.float64) / size for a, b in pairs
-    )
+    xx, yy, zz, xy, xz, yz = (_dot(a, b).astype(np.float64) / size for a, b in pairs)
     # Closed form of a symmetric 3x3 (Smith 1961): ten times faster than LAPACK on many small ones.
     mean = (xx + yy + zz) / 3
     a, b, c = xx - mean, yy - mean, zz - mean
@@ -158,78 +201,96 @@ def _pca(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     angle = np.arccos(np.clip(det / (2 * spread**3), -1, 1)) / 3
     high = mean + 2 * spread * np.cos(angle)
     low = mean + 2 * spread * np.cos(angle + 2 * np.pi / 3)
-    values = np.maximum(np.stack([low, 3 * mean - high - low, high], 1), 0)
-    rows = np.stack([xx - low, xy, xz, xy, yy - low, yz, xz, yz, zz - low], 1).reshape(-1, 3, 3)
-    # The eigenvector is normal to the rows of A - low I; the longest cross product is the stablest.
-    crosses = np.cross(rows[:, [0, 0, 1]], rows[:, [1, 2, 2]])
-    lengths = np.linalg.norm(crosses, axis=2)
-    best = lengths.argmax(1)
-    each = np.arange(len(best))
-    normal = crosses[each, best] / np.maximum(lengths[each, best], 1e-30)[:, None]
+    values = np.maximum(np.stack([low, 3 * mean - high - low, high]), 0)
+    normal = _null_vector(xx - low, xy, xz, yy - low, yz, zz - low)
     return values.astype(np.float32), normal.astype(np.float32), centroid
 
 
-def _signs(cloud: np.ndarray, normals: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Factor +1 or -1 [R] for each normal: consistent over the neighbour tree, outward in sum."""
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sum over the first axis of a product: [k, ...] and [k, ...] to [...]."""
+    return np.asarray(np.einsum("k...,k...->...", a, b))
+
+
+def _null_vector(
+    xx: np.ndarray, xy: np.ndarray, xz: np.ndarray, yy: np.ndarray, yz: np.ndarray, zz: np.ndarray
+) -> np.ndarray:
+    """Unit vectors [3, M] that symmetric singular matrices, given by their entries, turn to 0."""
+    # It is normal to the rows; the longest of their cross products is the stablest.
+    best = np.stack([xy * yz - xz * yy, xz * xy - xx * yz, xx * yy - xy * xy])
+    longest = _dot(best, best)
+    for other in (
+        np.stack([xy * zz - xz * yz, xz * xz - xx * zz, xx * yz - xy * xz]),
+        np.stack([yy * zz - yz * yz, yz * xz - xy * zz, xy * yz - yy * xz]),
+    ):
+        length = _dot(other, other)
+        best = np.where(length > longest, other, best)
+        longest = np.maximum(length, longest)
+    return np.asarray(best / np.maximum(np.sqrt(longest), 1e-30))
+
+
+def _signs(planes: np.ndarray, normals: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Factor +1 or -1 [R] for normals [3, R]: alike over the neighbour tree, outward in sum."""
     count, degree = index.shape
-    near = np.repeat(np.arange(count), degree)
-    far = index.ravel()
-    gap = cloud[far] - cloud[near]
-    gap /= np.linalg.norm(gap, axis=1, keepdims=True) + 1e-12
-    cosine = np.einsum("ij,ij->i", normals[near], normals[far])
-    rise = np.maximum(*(np.abs(np.einsum("ij,ij->i", normals[end], gap)) for end in (near, far)))
+    gap = _offsets(planes, planes, index)
+    gap /= np.sqrt(_dot(gap, gap)) + 1e-12
+    there = normals[:, index.T]
+    cosine = np.abs(np.einsum("ikm,im->km", there, normals))
+    rise = np.maximum(abs(np.einsum("ikm,im->km", gap, normals)), abs(_dot(there, gap)))
     # Neighbours across a thin wall are parallel too, but lie off the tangent plane.
-    cost = 1.001 - np.abs(cosine) + rise
-    graph = csr_matrix((cost, (near, far)), shape=(count, count))
+    cost = 1.001 - cosine + rise
+    starts = np.arange(0, count * degree + 1, degree)
+    graph = csr_matrix((cost.T.ravel(), index.ravel(), starts), shape=(count, count))
     tree = minimum_spanning_tree(graph)
     parts, part = connected_components(tree, directed=False)
     parent = np.arange(count)
     for root in np.unique(part, return_index=True)[1]:
         order, before = breadth_first_order(tree, root, directed=False)
         parent[order[1:]] = before[order[1:]]
-    sign = np.where(np.einsum("ij,ij->i", normals, normals[parent]) < 0, -1.0, 1.0)
+    sign = np.where(_dot(normals, normals[:, parent]) < 0, -1.0, 1.0)
     while (parent != parent[parent]).any():  # pointer jumping: log2(depth) rounds
         sign, parent = sign * sign[parent], parent[parent]
-    outward = _outward(cloud, normals * sign[:, None], part, parts)
+    outward = _outward(planes, normals * sign, part, parts)
     return np.asarray(sign * outward[part], np.float32)
 
 
-def _outward(cloud: np.ndarray, normals: np.ndarray, part: np.ndarray, parts: int) -> np.ndarray:
+def _outward(planes: np.ndarray, normals: np.ndarray, part: np.ndarray, parts: int) -> np.ndarray:
     """Per connected part the sign [parts] that turns its normals outward at its extreme points."""
-    vote = np.zeros(parts)
-    away = cloud - cloud.mean(0)
-    weight = np.linalg.norm(away, axis=1) ** 8  # the outermost points face outward for certain
-    np.add.at(vote, part, weight * np.einsum("ij,ij->i", normals, away))
+    away = planes - planes.mean(1, keepdims=True)
+    weight = _dot(away, away) ** 4  # the outermost points face outward for certain
+    vote = np.bincount(part, weight * _dot(normals, away), parts)
     return np.where(vote < 0, -1.0, 1.0)
 
 
 def _channels(
-    cloud: np.ndarray,
+    planes: np.ndarray,
     normals: np.ndarray,
     at: np.ndarray,
     distance: np.ndarray,
     index: np.ndarray,
     neighbours: tuple[int, ...],
 ) -> np.ndarray:
-    """All channels [N, F] at points `at` [N, 3] with their sorted neighbours [N, k]."""
-    own = normals[index[:, 0]]
-    offsets = cloud[index] - at[:, None]
-    cosine = np.abs(np.einsum("nkj,nj->nk", normals[index], own))
-    blocks, planes = [], []
+    """All channels [N, F] at points `at` [3, N] with their sorted neighbours [N, k].
+
+    Spacing is that of the radius alone; the median over all points is not known here.
+    """
+    own = normals[:, index[:, 0]]
+    offsets = _offsets(planes, at, index)
+    cosine = np.abs(np.einsum("ikm,im->km", normals[:, index.T], own))
+    channels, fitted = [], []
     for size in neighbours:
         radius = np.maximum(distance[:, size - 1], 1e-9)
         values, normal, centroid = _pca(offsets[:, :size])
-        normal = normal * np.where(np.einsum("ni,ni->n", normal, own) < 0, -1, 1)[:, None]
+        normal *= np.where(_dot(normal, own) < 0, -1, 1)
         raw = _scale_channels(offsets[:, :size], values, normal, centroid, radius)
-        raw.insert(7, np.log(1e-3 + np.maximum(1 - cosine[:, :size].mean(1), 0)))
-        blocks.append((np.stack(raw, 1) - _LEVEL) / _SPREAD)
-        planes.append((normal, centroid, radius))
-    for (normal, centroid, _), (wide, wide_centroid, radius) in pairwise(planes):
-        step = np.einsum("ni,ni->n", centroid - wide_centroid, wide) / radius
-        tilt = 1 - np.abs(np.einsum("ni,ni->n", normal, wide))
+        raw.insert(7, np.log(1e-3 + np.maximum(1 - cosine[:size].mean(0), 0)))
+        channels += [(c - m) / s for c, m, s in zip(raw, _LEVEL, _SPREAD, strict=True)]
+        fitted.append((normal, centroid, radius))
+    for (normal, centroid, _), (wide, wide_centroid, radius) in pairwise(fitted):
+        step = _dot(centroid - wide_centroid, wide) / radius
+        tilt = 1 - np.abs(_dot(normal, wide))
         raw = [np.arcsinh(20 * step), np.log(1e-3 + np.maximum(tilt, 0))]
-        blocks.append((np.stack(raw, 1) - _CROSS_LEVEL) / _CROSS_SPREAD)
-    return np.concatenate(blocks, 1, dtype=np.float32)
+        channels += [(c - m) / s for c, m, s in zip(raw, _CROSS_LEVEL, _CROSS_SPREAD, strict=True)]
+    return np.stack(channels, 1, dtype=np.float32)
 
 
 def _scale_channels(
@@ -239,16 +300,20 @@ def _scale_channels(
     centroid: np.ndarray,
     radius: np.ndarray,
 ) -> list[np.ndarray]:
-    """The `SCALE_CHANNELS` [N] of one neighbourhood size, all but the crease, not yet scaled."""
-    widths = np.sqrt(values)
-    height = np.einsum("nkj,nj->nk", offsets, normal) / radius[:, None]
-    offset = height.mean(1)
-    drift = np.linalg.norm(centroid - (offset * radius)[:, None] * normal, axis=1) / radius
-    skew = np.cbrt(((height - offset[:, None]) ** 3).mean(1))
+    """The `SCALE_CHANNELS` [M] of one neighbourhood size, all but the crease, not yet scaled."""
+    smallest, middle, largest = np.sqrt(values)
+    height = np.einsum("ikm,im->km", offsets, normal)
+    mean = height.mean(0)
+    drift = centroid - mean * normal
+    over = height - mean
+    skew = np.cbrt(np.einsum("km,km,km->m", over, over, over) / len(over))
     return [
-        1 - widths[:, 1] / np.maximum(widths[:, 2], 1e-12),
-        np.log(0.01 + widths[:, 0] / radius),
-        *(np.arcsinh(20 * offset), np.sqrt(drift), np.arcsinh(20 * skew)),
-        *(np.arcsinh(20 * height.max(1)), np.arcsinh(20 * height.min(1))),
-        np.log(radius / np.median(radius)),
+        1 - middle / np.maximum(largest, 1e-12),
+        np.log(0.01 + smallest / radius),
+        np.arcsinh(20 * mean / radius),
+        np.sqrt(np.sqrt(_dot(drift, drift)) / radius),
+        np.arcsinh(20 * skew / radius),
+        np.arcsinh(20 * height.max(0) / radius),
+        np.arcsinh(20 * height.min(0) / radius),
+        np.log(radius),
     ]

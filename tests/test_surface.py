@@ -171,3 +171,23 @@ def test_rows_and_points_agree():
 def test_bad_clouds(cloud, words):
     with pytest.raises(DataError, match=words):
         surface_features(cloud, np.arange(3))
+
+
+def test_known_normals_change_nothing():
+    rng = np.random.default_rng(3)
+    cloud = ball(900, rng) * (3, 2, 1) + 5
+    rows = rng.permutation(900)[: surface._CHUNK + 50]
+    known = surface.dense_normals(cloud, 700)
+    assert known.shape == (700, 3)
+    np.testing.assert_array_equal(
+        surface_features(cloud, rows, max_dense=700, normals=known),
+        surface_features(cloud, rows, max_dense=700),
+    )
+
+
+def test_chunks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(4)
+    cloud = ball(400, rng) * (1, 0.6, 0.5)
+    whole = surface_features(cloud, np.arange(300))
+    monkeypatch.setattr(surface, "_CHUNK", 77)
+    np.testing.assert_allclose(surface_features(cloud, np.arange(300)), whole, atol=1e-4)

@@ -1,9 +1,9 @@
 """The feature store: whatever does not change during training is computed once, ever.
 
-Each cloud has up to five parts on disk: the sampled cloud, its surface channels, its encoder
-features, its patches' FPFH targets and its points' FPFH. A part's file name is a hash of the scan's
-bytes and of everything that shapes the part, so a changed setting finds nothing stale, and no part
-is computed twice.
+Each cloud has up to six parts on disk: the sampled cloud, the normals of the raw one, the surface
+channels, the encoder's features, the patches' FPFH targets and the points' FPFH. A part's file name
+is a hash of the scan's bytes and of everything that shapes the part, so a changed setting finds
+nothing stale, and no part is computed twice.
 """
 
 from __future__ import annotations
