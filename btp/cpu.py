@@ -1,4 +1,4 @@
-"""Float32 matrix products at the processor's full width."""
+"""Matrix products at the processor's full width."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def use_full_width() -> bool:
         matmul.fp32_precision = before
         return False
     return True
+
+
+@functools.cache
+def multiplies_in_16_bit() -> bool:
+    """Whether this processor has instructions for bfloat16 products, at twice the speed."""
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def _is_amd() -> bool:

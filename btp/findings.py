@@ -64,6 +64,7 @@ class Made:
         coverage: with which it was scored.
         point_threshold: above which points are part of a region.
         picture: whether one was asked for.
+        precision: of the products, as in `Inspector`.
     """
 
     content: str
@@ -72,6 +73,7 @@ class Made:
     coverage: str
     point_threshold: float
     picture: bool
+    precision: str
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from btp.capture import Captured
+from btp.cpu import multiplies_in_16_bit
 from btp.data.coverage import Coverage, cover
 from btp.data.prepare import N_POINTS, prepare
 from btp.data.reading import RawScan, Scan, read_scan
@@ -75,7 +76,11 @@ class ScoredScan:
 
 
 class Inspector:
-    """A trained detector with its encoder: scans in, scores for every point out."""
+    """A trained detector with its encoder: scans in, scores for every point out.
+
+    Attributes:
+        precision: of the products: "float32", "bfloat16", or "rounded" (`PointBERT.rounded`).
+    """
 
     def __init__(
         self,
@@ -83,7 +88,7 @@ class Inspector:
         model: PointLanguageModel,
         n_points: int = N_POINTS,
         digest: str = "",
-        bfloat16: bool = False,
+        bfloat16: bool | None = None,
     ) -> None:
         """Join detector and encoder.
 
@@ -92,11 +97,15 @@ class Inspector:
             model: encoder.
             n_points: sampled from each scan.
             digest: tells this detector from all others; kept with results and thresholds.
-            bfloat16: multiply in 16 bit: faster, and scores move, those of `mini` by up to 0.007,
-                so thresholds must be calibrated with it.
+            bfloat16: True to multiply all in 16 bit: faster, and scores move, those of `mini` by up
+                to 0.024, so thresholds must be calibrated with it. False for float32. None for
+                16 bit where scores move by less than 0.002 (`PointBERT.rounded`), on processors
+                that have such products, and float32 elsewhere.
         """
         self.detector = detector.to(model.device)
-        self.bfloat16 = bfloat16
+        self.precision = "bfloat16" if bfloat16 else "float32"
+        if bfloat16 is None and model.device.type == "cpu" and multiplies_in_16_bit():
+            self.precision = "rounded"
         self._folded = self.detector.eval().fold()
         self._captured = Captured(self._model_scores)
         self.model = model
@@ -208,8 +217,9 @@ class Inspector:
     def _model_scores(
         self, points: torch.Tensor, channels: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.bfloat16):
-            scores = self._folded(self.model.encode(points, channels))
+        half, rounded = self.precision == "bfloat16", self.precision == "rounded"
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
+            scores = self._folded(self.model.encode(points, channels, rounded=rounded))
         return scores.object_scores.float(), scores.point_scores.float()
 
 
@@ -241,7 +251,9 @@ def _mean(values: NDArray[np.float32], rows: NDArray[np.integer]) -> NDArray[np.
 
 
 def load(
-    detector: str | Path = "mini", device: torch.device | str = "cpu", bfloat16: bool = False
+    detector: str | Path = "mini",
+    device: torch.device | str = "cpu",
+    bfloat16: bool | None = None,
 ) -> Inspector:
     """Load a detector, ready for any scan.
 

@@ -120,7 +120,8 @@ def inspect(
 
     def read(path: Path) -> tuple[Made, Result | ReadyScan]:
         digest = file_digest(path)
-        made = Made(digest, inspector.digest, btp.__version__, coverage, threshold, pictures)
+        settings = (coverage, threshold, pictures, inspector.precision)
+        made = Made(digest, inspector.digest, btp.__version__, *settings)
         return made, Outputs(out, scans.name(path)).read(made) or inspector.ready(path, coverage)
 
     def begin() -> Iterator[Future[Result]]:

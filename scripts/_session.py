@@ -141,9 +141,6 @@ def plan_from(
     config: DictConfig, dataset: Dataset, recipe: Recipe, train_cat: str = "", seed: int = 0
 ) -> Plan:
     """The run that the config describes."""
-    bfloat16 = config.bfloat16
-    if bfloat16 != "auto" and not isinstance(bfloat16, bool):
-        raise ConfigError(f"bfloat16 is {bfloat16!r}; expected auto, true or false")
     return Plan(
         dataset=dataset.name,
         train_cat=train_cat,
@@ -151,8 +148,16 @@ def plan_from(
         recipe=recipe,
         n_points=whole(config, "n_points"),
         sampling_seed=whole(config, "sampling_seed"),
-        bfloat16=None if bfloat16 == "auto" else bfloat16,
+        bfloat16=bfloat16_from(config),
     )
+
+
+def bfloat16_from(config: DictConfig) -> bool | None:
+    """Whether to multiply in 16 bit, None for auto."""
+    bfloat16 = config.bfloat16
+    if bfloat16 != "auto" and not isinstance(bfloat16, bool):
+        raise ConfigError(f"bfloat16 is {bfloat16!r}; expected auto, true or false")
+    return None if bfloat16 == "auto" else bfloat16
 
 
 def eval_command(seeds: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _paths import take_paths_as_typed
-from _session import device_from, script
+from _session import bfloat16_from, device_from, script
 from omegaconf import DictConfig
 
 from btp.calibration import write_calibration
@@ -14,7 +14,7 @@ from btp.inspection import calibrate_on, chosen_coverage, find_scans
 @script("calibrate")
 def main(config: DictConfig) -> None:
     scans = find_scans(str(config.normal))
-    detector = load(config.detector, device_from(config))
+    detector = load(config.detector, device_from(config), bfloat16_from(config))
     coverage = chosen_coverage(config.coverage)
     calibration = calibrate_on(detector, scans, config.false_alarms, config.workers, coverage)
     path = calibration_path(config.detector, config.out)

@@ -15,7 +15,7 @@ from btp.inference import load
 
 @script("export")
 def main(config: DictConfig) -> None:
-    detector, path = load(config.detector), Path(config.out).expanduser()
+    detector, path = load(config.detector, bfloat16=False), Path(config.out).expanduser()
     export_onnx(detector, path)
     scan = config.scan if config.scan is not None else ellipsoid()
     print(f"largest difference from PyTorch: {check_export(detector, path, scan):.2g}")

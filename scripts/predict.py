@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _paths import take_paths_as_typed
-from _session import device_from, script, whole
+from _session import bfloat16_from, device_from, script, whole
 from omegaconf import DictConfig
 
 from btp.calibration import read_calibration
@@ -19,7 +19,8 @@ from btp.overview import Inspected, write_overview
 def main(config: DictConfig) -> None:
     out = Path(config.out).expanduser()
     scans = find_scans(str(config.input), out)
-    detector = load(config.detector, device_from(config))
+    device, bfloat16 = device_from(config), bfloat16_from(config)
+    detector = load(config.detector, device, bfloat16)
     path = calibration_path(config.detector, config.calibration)
     calibration = None
     if config.calibration is not None or path.is_file():
@@ -34,7 +35,7 @@ def main(config: DictConfig) -> None:
     print(out / "scores.csv")
     inspections = [Inspected(shown(config.detector), out, results, point_threshold(calibration))]
     if config.compare is not None:
-        other, folder = load(config.compare, device_from(config)), out / "_compared"
+        other, folder = load(config.compare, device, bfloat16), out / "_compared"
         compared = inspect(other, scans, folder, None, *settings)
         inspections.append(
             Inspected(shown(config.compare), folder, compared, point_threshold(None))

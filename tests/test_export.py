@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inspector(root: Path) -> Inspector:
-    return btp.load(train_tiny(root))
+    return btp.load(train_tiny(root), bfloat16=False)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ FLOORS = """
 cpu errors threads types
 capture config files fps_triton losses metrics normals torchvision_shim weights.published
 geometry recipe runs fpfh_numpy data.formats data.solids data.patches weights.state_dict
-fpfh surface data.dataset data.shapes data.defects data.prepare models.text_encoder models.point_encoder
+fpfh data.dataset data.shapes data.defects data.prepare models.text_encoder models.point_encoder
 models.gfcm models.mgfem models.prompts weights.records weights.text_store calibration data.reading
-models.detector data.real3d data.anomaly_shapenet data.folder data.scans weights.download
+models.detector surface data.real3d data.anomaly_shapenet data.folder data.scans weights.download
 weights.models weights.text_cut data.demo data.synthesize data.coverage regions data.parts progress
 weights.sources weights.release_heads data.catalog data.feature_set data.corpus
 data.store

@@ -33,7 +33,7 @@ def detector(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def inspector(detector: Path) -> Inspector:
-    return btp.load(detector)
+    return btp.load(detector, bfloat16=False)  # exactly, on any processor
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +271,19 @@ def test_a_detector_is_known_by_its_content(
 def test_16_bit_stays_near_the_scores_of_32(
     detector: Path, inspector: Inspector, dented: NDArray[np.float64]
 ) -> None:
-    full, half = inspector.predict(dented), load(detector, bfloat16=True).predict(dented)
+    full, half = (load(detector, bfloat16=b).predict(dented) for b in (False, True))
     assert 0 < abs(full.point_scores - half.point_scores).max() < 0.02
     assert half.object_score == pytest.approx(full.object_score, abs=0.02)
+    assert np.array_equal(inspector.predict(dented).point_scores, full.point_scores)
+
+
+def test_what_is_rounded_by_default_hardly_moves_scores(
+    detector: Path,
+    inspector: Inspector,
+    dented: NDArray[np.float64],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("btp.inference.multiplies_in_16_bit", lambda: True)
+    full, rounded = inspector.predict(dented), load(detector).predict(dented)
+    assert 0 < abs(full.point_scores - rounded.point_scores).max() < 2e-3
+    assert rounded.object_score == pytest.approx(full.object_score, abs=2e-3)

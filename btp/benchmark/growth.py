@@ -96,7 +96,11 @@ class _Echo(PointLanguageModel):
         return "echo"
 
     def encode(
-        self, points: Tensor, surface: Tensor | None = None, patch_index: Tensor | None = None
+        self,
+        points: Tensor,
+        surface: Tensor | None = None,
+        patch_index: Tensor | None = None,
+        rounded: bool = False,
     ) -> Features:
         """The same features for each of points [B, N, 3]."""
         point, batch = self.config.point, len(points)

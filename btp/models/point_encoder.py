@@ -6,6 +6,7 @@ the published ULIP-2 checkpoint, so that its state dict loads strictly and witho
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +128,12 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [B, T, C] -> [B, T, C]."""
+        """Tokens [B, T, C] -> [B, T, C]; inside in the weights' precision."""
         batch, tokens, width = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, -1)
+        qkv = self.qkv(x.to(self.qkv.weight.dtype)).view(batch, tokens, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, T, C / heads]
-        x = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(x.transpose(1, 2).reshape(batch, tokens, width))
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width)).to(x.dtype)
 
 
 class Mlp(nn.Module):
@@ -144,8 +145,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [B, T, C] -> [B, T, C]."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        """Tokens [B, T, C] -> [B, T, C]; inside in the weights' precision."""
+        return self.fc2(F.gelu(self.fc1(x.to(self.fc1.weight.dtype)))).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -246,6 +247,21 @@ class PointBERT(nn.Module):
     def from_ulip2(cls, weights: Mapping[str, Any] | str | Path) -> PointBERT:
         """Build ULIP-2's encoder for 10k-xyzrgb points from its published checkpoint."""
         return cls.load(PointBERTConfig(), weights)
+
+    def rounded(self) -> PointBERT:
+        """A copy that multiplies in bfloat16 where scores hardly feel it.
+
+        That is the MLP of every block and the attention of the second half of them, two thirds of
+        the arithmetic. Scores of `mini` move by at most 0.0014 (196,608 points of the demo set);
+        with all of the encoder in 16 bit they move by 0.024, most of it through the mini-PointNet.
+        """
+        other = copy.deepcopy(self)
+        blocks = other.point_encoder.blocks.blocks
+        for number, block in enumerate(blocks):
+            block.mlp.bfloat16()
+            if 2 * number >= len(blocks):
+                block.attn.bfloat16()
+        return other
 
     def forward(
         self, points: Tensor, surface: Tensor | None = None, patch_index: Tensor | None = None

@@ -10,18 +10,18 @@ import torch
 from btp.data.corpus.shards import CorpusClouds
 from btp.data.store import FeatureSet
 from btp.geometry import batches
+from btp.pretraining.objectives import batch
 from btp.types import Features, Sample
 from btp.weights.models import PointLanguageModel
 
 
 def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:
     """The corpus as the annotated "category" on which the embedded detector's heads are trained."""
-    parts = []
+    parts, groups = [], model.config.point.groups
     with torch.inference_mode():
         for chunk in batches(len(clouds), 16):
-            given = (clouds.points[chunk], clouds.surface[chunk].float())
-            patches = clouds.patch_index[chunk].long()
-            features = model.encode(*(each.to(model.device) for each in (*given, patches)))
+            points, surface, _, patches = batch(clouds, chunk, groups, model.device)
+            features = model.encode(points, surface, patches)
             kept = replace(features, taps=features.taps.half(), surface=clouds.surface[chunk])
             parts.append(kept.map(lambda tensor: tensor.cpu().clone()))
     nowhere = Path()

@@ -110,8 +110,16 @@ class PointLanguageModel:
             model = PointBERT(config.point)
         return model.eval().requires_grad_(False).to(self.device)
 
+    @cached_property
+    def _rounded(self) -> PointBERT:
+        return self.points.rounded()
+
     def encode(
-        self, points: Tensor, surface: Tensor | None = None, patch_index: Tensor | None = None
+        self,
+        points: Tensor,
+        surface: Tensor | None = None,
+        patch_index: Tensor | None = None,
+        rounded: bool = False,
     ) -> Features:
         """Features of clouds [B, N, 3] on the model's device.
 
@@ -119,8 +127,10 @@ class PointLanguageModel:
             points: in the unit sphere.
             surface: float [B, N, F], kept with the features, and read where the encoder does.
             patch_index: int64 [B, G, K], as of `PointBERT.forward`.
+            rounded: multiply in 16 bit where scores hardly feel it (`PointBERT.rounded`).
         """
-        features = self.points(points, surface if self.reads_surface else None, patch_index)
+        encoder = self._rounded if rounded else self.points
+        features = encoder(points, surface if self.reads_surface else None, patch_index)
         return replace(features, surface=surface)
 
     @cached_property
