@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import sparse
 from scipy.spatial import cKDTree
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
+from btp.neighbours import (
+    CHUNK,
+    Floats,
+    Mask,
+    Pairs,
+    few_enough,
+    neighbours_within,
+    pairs_within,
+)
 
-CHUNK = 2048  # points handled at once, which bounds the memory of neighbour lists to some 150 MB
-
-
-def neighbours_within(
-    tree: cKDTree, rows: Rows, radius: float, limit: int
-) -> tuple[Rows, NDArray[np.bool_]]:
-    """The `limit` nearest points nearer than `radius` to each of `rows`, nearest first.
-
-    Args:
-        tree: over the cloud [N, 3].
-        rows: int64 [M], rows of the cloud.
-        radius: in the cloud's unit; a point at exactly this distance does not count.
-        limit: at most so many, the point itself included.
-
-    Returns:
-        int64 [M, K] rows of the cloud with K = min(limit, N), and bool [M, K], False for places
-        left over, which hold row 0. The first is the point itself or a duplicate of it.
-    """
-    _, index = tree.query(
-        tree.data[rows], k=range(1, min(limit, tree.n) + 1), distance_upper_bound=radius
-    )
-    valid = index < tree.n
-    return np.where(valid, index, 0), valid
+MANY = 16  # neighbours from which their covariance may be summed in any order: see `_order_matters`
 
 
-def estimate_normals(tree: cKDTree, radius: float, limit: int) -> Floats:
+def estimate_normals(
+    tree: cKDTree, radius: float, limit: int, pairs: Pairs | None = None
+) -> Floats:
     """Unit normals [N, 3]: the direction of least variance among the neighbours.
 
     Their signs are not made consistent over the surface; they are those of `smallest_eigenvectors`.
@@ -44,16 +31,52 @@ def estimate_normals(tree: cKDTree, radius: float, limit: int) -> Floats:
         tree: over the cloud [N, 3].
         radius: as in `neighbours_within`.
         limit: as in `neighbours_within`.
+        pairs: what `pairs_within` gives for these, where it is known.
     """
-    normals = np.empty((tree.n, 3))
-    for start in range(0, tree.n, CHUNK):
-        rows = np.arange(start, min(start + CHUNK, tree.n))
+    covariance, listed = np.empty((tree.n, 3, 3)), np.arange(tree.n)
+    if pairs is None and few_enough(tree, radius):
+        pairs = pairs_within(tree, radius, limit)
+    if pairs is not None:
+        covariance, mean, count = _covariances_of_pairs(tree, pairs)
+        listed = np.flatnonzero(_order_matters(mean, count, radius))
+    for start in range(0, len(listed), CHUNK):
+        rows = listed[start : start + CHUNK]
         index, valid = neighbours_within(tree, rows, radius, limit)
-        normals[rows] = smallest_eigenvectors(_covariances(tree.data[index], valid))
-    return normals
+        covariance[rows] = _covariances(tree.data[index], valid)
+    parts = range(0, tree.n, CHUNK)
+    return np.concatenate([smallest_eigenvectors(covariance[i : i + CHUNK]) for i in parts])
 
 
-def _covariances(near: Floats, valid: NDArray[np.bool_]) -> Floats:
+def _covariances_of_pairs(tree: cKDTree, pairs: Pairs) -> tuple[Floats, Floats, Floats]:
+    """Covariance [N, 3, 3], mean [N, 3] and number [N] of each point's neighbours and itself."""
+    n, points = tree.n, tree.data
+    rows, others, _ = pairs.directed(np.ones(n, dtype=bool))
+    x, y, z = points.T
+    values = np.stack([x * x, x * y, x * z, y * y, y * z, z * z, x, y, z, np.ones(n)], axis=1)
+    near = sparse.coo_array((np.ones(len(rows)), (rows, others)), shape=(n, n))
+    moments = near @ values + values  # [N, 10]
+    count = moments[:, 9].copy()
+    moments /= count[:, None]
+    mean = moments[:, 6:9]
+    products = moments[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(n, 3, 3)
+    return products - mean[:, :, None] * mean[:, None, :], mean, count
+
+
+def _order_matters(mean: Floats, count: Floats, radius: float) -> Mask:
+    """Whether rounding could decide for a point [N]: few neighbours, or all those of another.
+
+    Points with the same neighbours are known by the mean [N, 3] of those, along one direction.
+    """
+    along = mean @ np.sqrt([1.0, 2.0, 3.0])
+    order = along.argsort()
+    equal = np.diff(along[order]) < 1e-9 * radius
+    found = count < MANY
+    found[order[:-1][equal]] = True
+    found[order[1:][equal]] = True
+    return found
+
+
+def _covariances(near: Floats, valid: Mask) -> Floats:
     """Covariance [M, 3, 3] of each row's valid points; identity for fewer than three.
 
     E[xy] - E[x]E[y], summed in the order of the neighbours: in sparse clouds points share the same

@@ -13,7 +13,8 @@ from scipy.spatial import cKDTree
 from btp import fpfh as module
 from btp.errors import ConfigError, DataError
 from btp.fpfh import dense_fpfh, fpfh, patch_fpfh, spacing
-from btp.normals import estimate_normals, neighbours_within, smallest_eigenvectors
+from btp.neighbours import few_enough, neighbours_within, pairs_within
+from btp.normals import estimate_normals, smallest_eigenvectors
 
 try:
     import open3d  # noqa: F401
@@ -91,6 +92,8 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fpfh(points, 0.2, 30, 0.3, 50, engine="numpy")
     for name in ("btp.normals", "btp.fpfh_numpy"):
         monkeypatch.setattr(sys.modules[name], "CHUNK", 77)
+    for name in ("btp.neighbours", "btp.fpfh_numpy"):
+        monkeypatch.setattr(sys.modules[name], "BLOCK", 77)
     np.testing.assert_array_equal(fpfh(points, 0.2, 30, 0.3, 50, engine="numpy"), whole)
 
 
@@ -122,6 +125,48 @@ def test_neighbours_are_nearer_than_the_radius() -> None:
     index, valid = neighbours_within(tree, np.array([1, 3]), radius=1.0, limit=3)
     assert [list(row[ok]) for row, ok in zip(index, valid, strict=True)] == [[1], [3, 2]]
     assert (index[~valid] == 0).all()
+
+
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 7, 40, 500]), st.floats(0.01, 3))
+def test_pairs_are_the_listed_neighbours(seed: int, limit: int, radius: float) -> None:
+    tree = cKDTree(wavy_surface(60, seed))
+    index, valid = neighbours_within(tree, np.arange(60), radius, limit)
+    listed = {(i, j) for i in range(60) for j in index[i, valid[i]] if i != j}
+    pairs = pairs_within(tree, radius, limit)
+    first, second, squared = pairs.directed(np.ones(60, dtype=bool))
+    assert sorted(zip(first, second, strict=True)) == sorted(listed)
+    offset = tree.data[first] - tree.data[second]
+    np.testing.assert_allclose(squared, (offset * offset).sum(axis=1))
+    assert {(min(pair), max(pair)) for pair in listed} == {
+        (min(pair), max(pair)) for pair in zip(pairs.first, pairs.second, strict=True)
+    }
+
+
+def test_pairs_at_the_radius_and_ties_at_the_limit() -> None:
+    grid = np.array(list(itertools.product(np.arange(5.0), repeat=2)))
+    tree = cKDTree(np.pad(grid, ((0, 0), (0, 1))))
+    everywhere = np.ones(25, dtype=bool)
+    assert len(pairs_within(tree, 1.0, 30).first) == 0
+    for limit, inner in ((3, 2), (5, 4), (6, 5)):
+        first, _, squared = pairs_within(tree, 1.5, limit).directed(everywhere)
+        number = np.bincount(first, minlength=25).reshape(5, 5)
+        assert (number[1:4, 1:4] == inner).all()  # of 4 neighbours at 1 and 4 at the root of 2
+        assert (squared[first == 12] == 1).sum() == min(inner, 4)
+
+
+def test_a_crowded_cloud_is_described_from_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = wavy_surface(2600)  # 3.4 million pairs
+    assert not few_enough(cKDTree(points), 9.0) and few_enough(cKDTree(points), 0.1)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("pairs of a crowded cloud")
+
+    rows = np.arange(0, 2600, 50)
+    expected = fpfh(points, 0.4, 20, 0.4, 20, rows=rows, engine="numpy")
+    for name in ("btp.normals", "btp.fpfh_numpy"):
+        monkeypatch.setattr(sys.modules[name], "pairs_within", refuse)
+    found = fpfh(points, 9.0, 20, 9.0, 20, rows=rows, engine="numpy")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])

@@ -11,7 +11,7 @@ import pytest
 # From the ground up; a line is a floor, a name a room: a file, or a folder that is one room.
 # `btp/__init__.py` imports lazily and stands outside.
 FLOORS = """
-cpu errors threads types
+cpu errors neighbours threads types
 capture config files fps_triton losses metrics normals torchvision_shim weights.published
 geometry recipe runs fpfh_numpy data.formats data.solids data.patches weights.state_dict
 fpfh data.dataset data.shapes data.defects data.prepare models.text_encoder models.point_encoder

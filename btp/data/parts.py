@@ -132,7 +132,7 @@ class ScanParts:
         def make() -> Part:
             if fpfh_cloud == "dense":
                 described = dense_fpfh(self.prepared.dense, cloud["rows"].numpy())
-                self.point_fpfh(described)  # kept for the baselines: a second of work a scan
+                self.point_fpfh(described)  # kept for the baselines: a quarter second a scan
             else:
                 described = fpfh(cloud["points"].numpy())
             return {"fpfh": torch.from_numpy(patch_fpfh(described, index))}
