@@ -35,13 +35,12 @@ def main(config: DictConfig) -> None:
     if config.parts is not None:
         parts = open_dataset("folder", config.parts)
         sets[f"scans of {len(parts.categories)} real meshes"] = parts
-    heads = heads_folders(folder)
+    heads = [path / "detector.safetensors" for path in heads_folders(folder)]
     spreads = []
     for name, dataset in sets.items():
-        rows = [embedded_figures(path / "detector.safetensors", dataset, store) for path in heads]
+        rows = [embedded_figures(path, dataset, store) for path in heads]
         spreads.append(Spread.of(f'`btp.load("mini")`, 2,048 points: {name}', rows))
-        inspector = load(folder / "detector.safetensors", model.device)
-        predicted = [predicted_figures(inspector, dataset)]
+        predicted = predicted_figures([load(path, model.device) for path in heads], dataset)
         spreads.append(Spread.of(f'`btp.load("mini").predict`: {name}', predicted))
     outputs, some = Path(config.outputs), train_categories("demo", demo.categories)
     for encoder, label, trained_on, title in (

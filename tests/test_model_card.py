@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import CATEGORIES, write_tiny_dataset
+from trained import train_tiny
 
+import btp
 from btp.data.folder import Folder
-from btp.report.model_card import SHOWN, Spread, one_category
+from btp.report.model_card import SHOWN, Spread, one_category, predicted_figures
 from btp.runs import Run
 
 
@@ -37,3 +41,19 @@ def test_one_category_averages_whole_seeds_only(tmp_path: Path) -> None:
     assert rows == [pytest.approx(dict.fromkeys(SHOWN, 0.7))]
     rows = one_category(tmp_path, dataset, "tiny", "plus", CATEGORIES[:1])
     assert rows == [pytest.approx(dict.fromkeys(SHOWN, value)) for value in (0.6, 1.0)]
+
+
+def test_predicted_figures_are_of_every_point_and_of_each_detector(tmp_path: Path) -> None:
+    path = train_tiny(tmp_path / "project")
+    dataset = Folder(write_tiny_dataset(tmp_path / "data"))
+    inspector, swapped = btp.load(path), btp.load(path)
+    swapped.score = lambda batch: [  # type: ignore[method-assign]
+        replace(one, object_score=-one.object_score, point_scores=-one.point_scores)
+        for one in inspector.score(batch)
+    ]
+    figures, turned = predicted_figures([inspector, swapped], dataset)
+    assert set(figures) == set(SHOWN)
+    assert np.isnan(figures["point_auroc"])
+    for name in ("object_auroc", "raw_point_auroc"):
+        assert figures[name] != pytest.approx(0.5)
+        assert turned[name] == pytest.approx(1 - figures[name])

@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from btp.evaluation import evaluate, mean_over_categories
 from btp.files import write_text
 from btp.inference import Inspector, load
 from btp.runs import find_runs
+from btp.threads import core_count
 from btp.weights.models import PointLanguageModel, load_detector
 from btp.weights.records import file_sha256
 
@@ -54,34 +56,39 @@ def embedded_figures(path: Path, dataset: Dataset, store: FeatureStore) -> dict[
     return {name: mean for name, (mean, _) in mean_over_categories(rows).items()}
 
 
-def predicted_figures(inspector: Inspector, dataset: Dataset) -> dict[str, float]:
+def predicted_figures(inspectors: Sequence[Inspector], dataset: Dataset) -> list[dict[str, float]]:
     """Metrics of what `predict` gives, at every point of the scans, mean over all categories.
 
     Args:
-        inspector: what `btp.load` returns; it has seen no category of the dataset.
+        inspectors: what `btp.load` returns, of one encoder and reading the same; they have seen no
+            category of the dataset. A scan is prepared once for all of them.
         dataset: every category is scored.
 
     Returns:
-        The metrics of `SHOWN`; those at sampled points are nan, as there is more than one sampling.
+        For each inspector the metrics of `SHOWN`; those at sampled points are nan, as there is more
+        than one sampling.
     """
-    rows = []
+    rows: list[list[dict[str, float]]] = [[] for _ in inspectors]
     for category in tqdm(dataset.categories, "predict", disable=None):
         samples = dataset.samples(category, "test")
         clouds = [dataset.read(sample) for sample in samples]
-        found = inspector.predict([cloud.points for cloud in clouds])
+        with ThreadPoolExecutor(core_count()) as pool:
+            ready = list(pool.map(inspectors[0].ready, [cloud.points for cloud in clouds]))
         labels = [np.zeros(len(c.points), bool) if c.labels is None else c.labels for c in clouds]
-        scores = [prediction.point_scores for prediction in found]
         defective = np.array([sample.is_anomalous for sample in samples])
-        objects = np.array([prediction.object_score for prediction in found])
-        rows.append(
-            {
-                "point_auroc": math.nan,
-                "object_auroc": metrics.object_metrics(defective, objects)["auroc"],
-                "raw_aupro": metrics.aupro([cloud.points for cloud in clouds], labels, scores),
-                "raw_point_auroc": metrics.point_metrics(labels, scores)["auroc"],
-            }
-        )
-    return {name: float(np.mean([row[name] for row in rows])) for name in SHOWN}
+        for own, inspector in zip(rows, inspectors, strict=True):
+            found = [one for scan in ready for one in inspector.score([scan])]
+            scores = [one.point_scores for one in found]
+            objects = np.array([one.object_score for one in found])
+            own.append(
+                {
+                    "point_auroc": math.nan,
+                    "object_auroc": metrics.object_metrics(defective, objects)["auroc"],
+                    "raw_aupro": metrics.aupro([cloud.points for cloud in clouds], labels, scores),
+                    "raw_point_auroc": metrics.point_metrics(labels, scores)["auroc"],
+                }
+            )
+    return [{m: float(np.mean([row[m] for row in own])) for m in SHOWN} for own in rows]
 
 
 def quick_check(folder: Path) -> dict[str, float | str]:
