@@ -25,6 +25,7 @@ from btp.data import demo
 from btp.data.formats import write_labelled_txt, write_pcd
 from btp.data.prepare import N_POINTS
 from btp.recipe import Recipe
+from btp.report.model_card import heads_folders
 from btp.surface import CHANNELS
 from btp.weights.models import EncoderConfig, PointLanguageModel, new_detector, save_detector
 from btp.weights.release_heads import HEAD_NAMES
@@ -129,7 +130,8 @@ def write_mini(repository: Path, folder: Path) -> None:
     )
     detector = new_detector(sizes, recipe)
     detector.text.copy_(untrained.encode_text(recipe.prompt_texts))
-    save_detector(folder / "detector.safetensors", detector, encoder, about)
+    for place in heads_folders(folder):
+        save_detector(place / "detector.safetensors", detector, encoder, about)
 
 
 def write_demo(root: Path) -> None:
