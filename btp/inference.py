@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from btp.capture import Captured
-from btp.cpu import multiplies_in_16_bit
 from btp.data.coverage import Coverage, cover
 from btp.data.prepare import N_POINTS, prepare
 from btp.data.reading import RawScan, Scan, read_scan
@@ -104,7 +103,7 @@ class Inspector:
         """
         self.detector = detector.to(model.device)
         self.precision = "bfloat16" if bfloat16 else "float32"
-        if bfloat16 is None and model.device.type == "cpu" and multiplies_in_16_bit():
+        if bfloat16 is None and model.gains_by_rounding:
             self.precision = "rounded"
         self._folded = self.detector.eval().fold()
         self._captured = Captured(self._model_scores)

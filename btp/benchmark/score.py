@@ -14,7 +14,6 @@ from btp.benchmark.measure import Measured, as_installed, measure_both
 from btp.benchmark.settings import Settings
 from btp.benchmark.table import Goal, Row, row
 from btp.benchmark.workload import Workload, make, raw_cloud
-from btp.cpu import multiplies_in_16_bit
 from btp.data.prepare import normalise, prepare
 from btp.evaluation import score
 from btp.geometry import nearest_rows
@@ -56,8 +55,8 @@ def our_scores(work: Workload) -> NDArray:
     device = work.model.device
     with torch.inference_mode():
         surface = None if work.surface is None else work.surface.to(device)
-        points, rounded = work.data.features.points.to(device), multiplies_in_16_bit()
-        features = work.model.encode(points, surface, rounded=rounded and device.type == "cpu")
+        points, rounded = work.data.features.points.to(device), work.model.gains_by_rounding
+        features = work.model.encode(points, surface, rounded=rounded)
         scores = work.detector.fold()(features)
     return torch.cat([scores.point_scores, scores.object_scores[:, None]], 1).cpu().numpy()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from btp.config import build
-from btp.cpu import use_full_width
+from btp.cpu import multiplies_in_16_bit, use_full_width
 from btp.errors import ConfigError, WeightsError
 from btp.files import write_bytes
 from btp.models.detector import Detector
@@ -109,6 +109,11 @@ class PointLanguageModel:
             torch.manual_seed(config.seed)
             model = PointBERT(config.point)
         return model.eval().requires_grad_(False).to(self.device)
+
+    @property
+    def gains_by_rounding(self) -> bool:
+        """Whether `encode(rounded=True)` is faster on this device."""
+        return self.device.type == "cpu" and multiplies_in_16_bit()
 
     @cached_property
     def _rounded(self) -> PointBERT:
