@@ -1,10 +1,10 @@
 """FPFH descriptors (Rusu et al., ICRA 2009): the geometric target of the InfoNCE loss (Eq. 7).
 
-Two engines give the same numbers: Open3D, and a NumPy version of the same definition. For fixed
-radii the default is Open3D where it imports, for dense clouds it is NumPy. Both estimate a normal
-from the neighbours inside a radius, describe each pair of neighbours by three angles in 11 bins
-each (the simplified histogram, SPFH), and add the neighbours' histograms weighted by 1 / squared
-distance.
+Two engines give the same numbers: a NumPy version of the definition, which is the default as it
+runs everywhere and is several times faster, and Open3D, which the release takes. Both estimate a
+normal from the neighbours inside a radius, describe each pair of neighbours by three angles in 11
+bins each (the simplified histogram, SPFH), and add the neighbours' histograms weighted by
+1 / squared distance.
 
 The paper's target (switch D8) uses fixed radii on the 2,048 sampled points, where most points have
 too few neighbours for a normal. `dense_fpfh` describes the same points on the raw cloud, with
@@ -13,8 +13,7 @@ radii that follow its point spacing.
 
 from __future__ import annotations
 
-import functools
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from btp.errors import ConfigError, DataError
 from btp.fpfh_numpy import histograms
 from btp.neighbours import Floats, Rows
 
-Engine = Literal["auto", "open3d", "numpy"]
+Engine = Literal["numpy", "open3d"]
 Pool = Literal["max", "mean"]
 
 # `dense_fpfh`'s scale, in units of the point spacing. Chosen on four scanned and machined
@@ -44,7 +43,7 @@ def fpfh(
     feature_neighbours: int = 100,
     *,
     rows: Rows | None = None,
-    engine: Engine = "auto",
+    engine: Engine = "numpy",
 ) -> NDArray[np.float32]:
     """Describe every point, or those of `rows`, by its Fast Point Feature Histogram.
 
@@ -58,7 +57,7 @@ def fpfh(
         feature_radius: radius of the neighbourhood that is described, in the points' unit.
         feature_neighbours: at most so many nearest neighbours there, the point included.
         rows: int64 [M], the points to describe; all of them if None.
-        engine: "open3d", "numpy", or "auto": Open3D where it imports, else NumPy.
+        engine: "numpy" or "open3d".
 
     Returns:
         float32 [N, 33], or [M, 33] for `rows`: three histograms of 11 bins, each of which sums to
@@ -76,9 +75,10 @@ def fpfh(
             f"fpfh: (radius, neighbours) are {normal_scale} for normals and {feature_scale} for "
             "features; all must be positive"
         )
-    open3d = _chosen(engine)
-    if open3d is not None:
-        described = _fpfh_open3d(open3d, cloud, normal_scale, feature_scale)
+    if engine not in get_args(Engine):
+        raise ConfigError(f"fpfh: engine is {engine!r}, expected one of {get_args(Engine)}")
+    if engine == "open3d":
+        described = _fpfh_open3d(_open3d(), cloud, normal_scale, feature_scale)
         return described if rows is None else described[rows]
     rows = np.arange(len(cloud)) if rows is None else rows
     return histograms(cloud, rows, normal_scale, feature_scale)
@@ -150,7 +150,7 @@ def dense_fpfh(
         max_points: a larger cloud is thinned at random to about this many points, of which the
             sampled ones are always part.
         seed: of the thinning.
-        engine: as in `fpfh`; on clouds so dense NumPy is several times faster than Open3D.
+        engine: as in `fpfh`.
 
     Returns:
         float32 [N, 33].
@@ -184,23 +184,11 @@ def _checked(points: NDArray[np.floating]) -> Floats:
     return cloud
 
 
-@functools.cache
 def _open3d() -> Any:
-    """Open3D, or None where it is not installed or one of its system libraries is missing."""
     try:
         import open3d
-    except (ImportError, OSError):
-        return None
-    return open3d
-
-
-def _chosen(engine: Engine) -> Any:
-    """The Open3D module, or None for the NumPy engine."""
-    if engine not in ("auto", "open3d", "numpy"):
-        raise ConfigError(f"fpfh: engine is {engine!r}, expected 'auto', 'open3d' or 'numpy'")
-    open3d = None if engine == "numpy" else _open3d()
-    if engine == "open3d" and open3d is None:
-        raise ConfigError("fpfh: Open3D does not import here; use engine='auto' or 'numpy'")
+    except (ImportError, OSError):  # not installed, or one of its system libraries is missing
+        raise ConfigError("fpfh: Open3D does not import here; use engine='numpy'") from None
     return open3d
 
 

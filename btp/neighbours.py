@@ -14,8 +14,8 @@ Mask = NDArray[np.bool_]
 
 CHUNK = 2048  # points handled at once, which bounds the memory of neighbour lists to some 150 MB
 MOST_PAIRS = 3_000_000  # found at once, which takes some 150 MB
-BLOCK = 8192  # pairs handled at once: their some twenty arrays stay in a core's cache
-LEVELS = 128  # of distance, by which neighbours are counted to find where a limit cuts
+BLOCK = 16_384  # pairs handled at once: their some twenty arrays stay in a core's cache
+LEVELS = 64  # of distance, by which neighbours are counted to find where a limit cuts
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,13 @@ down, and what the release does in every training step and for every scored clou
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from btp.fpfh import Engine
 from btp.geometry import gather
 from btp.losses import joint_loss
 from btp.models.detector import TOP_SHARE, Detector
@@ -17,6 +20,8 @@ from btp.models.gfcm import GFCM
 from btp.models.mgfem import MGFEM
 from btp.models.point_encoder import Attention, Block, MiniPointNet, PointBERT
 from btp.types import Features, Scores
+
+FPFH_ENGINE: Engine = "open3d" if importlib.util.find_spec("open3d") else "numpy"
 
 
 def farthest_point_sample(

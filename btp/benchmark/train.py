@@ -119,7 +119,7 @@ def _batch(work: Workload, encoded: bool) -> tuple[Features, Tensor]:
     with torch.no_grad():
         fresh = released_model.encode(work.model.points, features.points, surface)
     targets = [
-        target(points, index.cpu().numpy())
+        target(points, index.cpu().numpy(), released_model.FPFH_ENGINE)
         for points, index in zip(features.points, fresh.patch_index, strict=True)
     ]
     return replace(fresh, fpfh=torch.stack(targets).to(work.model.device)), labels

@@ -14,7 +14,7 @@ from torch import Tensor
 from btp.benchmark.settings import Settings
 from btp.data.prepare import prepare
 from btp.data.store import FeatureSet
-from btp.fpfh import fpfh, patch_fpfh
+from btp.fpfh import Engine, fpfh, patch_fpfh
 from btp.metrics import count_points, regions
 from btp.models.detector import Detector
 from btp.models.text_encoder import TextConfig
@@ -132,9 +132,9 @@ def _feature_set(model: PointLanguageModel, count: int, n_points: int) -> Featur
     )
 
 
-def target(points: Tensor, index: NDArray) -> Tensor:
-    """FPFH target of a cloud's patches as the release has it (D8): float32 [G, 33]."""
-    return torch.from_numpy(patch_fpfh(fpfh(points.cpu().numpy()), index))
+def target(points: Tensor, index: NDArray, engine: Engine = "numpy") -> Tensor:
+    """FPFH target of a cloud's patches on the sampled points (D8): float32 [G, 33]."""
+    return torch.from_numpy(patch_fpfh(fpfh(points.cpu().numpy(), engine=engine), index))
 
 
 def repeated(data: FeatureSet, count: int) -> FeatureSet:
