@@ -20,6 +20,7 @@ from btp.files import file_digest
 from btp.geometry import batches, nearest_rows
 from btp.models.detector import Detector
 from btp.surface import contrast, surface_features
+from btp.threads import map_shared
 from btp.types import Cloud, Prediction
 from btp.weights.models import PointLanguageModel, load_detector
 
@@ -140,10 +141,8 @@ class Inspector:
             return self.predict([scans], coverage)[0]
         scored = [
             one
-            for start in range(0, len(scans), BATCH)
-            for one in self.score(
-                [self.ready(scan, coverage) for scan in scans[start : start + BATCH]]
-            )
+            for some in batches(len(scans), BATCH)
+            for one in self.score(map_shared(lambda scan: self.ready(scan, coverage), scans[some]))
         ]
         return [
             Prediction(s.scan.name, s.point_scores, s.object_score, s.repeated, s.spacing)

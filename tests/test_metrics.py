@@ -397,6 +397,30 @@ def test_blocks_change_nothing(block, monkeypatch):
     assert figures() == pytest.approx(whole, abs=1e-12)
 
 
+@pytest.mark.parametrize("sampled", [1, 64])
+@pytest.mark.parametrize("margin", [0.02, -0.04])  # a guess that is right, and one that is too high
+@pytest.mark.parametrize("limit", [0.05, 0.3, 0.99, 1.0])
+def test_scores_beyond_the_limit_need_no_sorting(sampled, margin, limit, monkeypatch):
+    monkeypatch.setattr(ranking, "SAMPLED", sampled)
+    monkeypatch.setattr(ranking, "MARGIN", margin)
+    rng = np.random.default_rng(3)
+    ids, scores = random_regions(rng, [900, 400, 2000], 40)
+    for values in (scores, [s.astype(np.float32) for s in scores], [s // 0.25 for s in scores]):
+        found = aupro_from_regions(ids, values, limit)
+        with monkeypatch.context() as patched:
+            patched.setattr(ranking.Counted, "floor", lambda *_: -np.inf)
+            assert found == pytest.approx(aupro_from_regions(ids, values, limit), abs=1e-12)
+
+
+@given(share=st.floats(0.01, 1.0), n=st.integers(1, 300), kinds=st.integers(1, 20))
+def test_enough_lies_above_the_floor(share, n, kinds):
+    rng = np.random.default_rng(n)
+    values, weights = rng.integers(kinds, size=n) / kinds, rng.integers(3, size=n)
+    counted = ranking.Counted(lambda: [(values, weights)])
+    floor = counted.floor(share)
+    assert weights[values > floor].sum() >= share * weights.sum()
+
+
 def test_scores_are_never_all_copied(monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK", 1 << 16)
     rng = np.random.default_rng(0)

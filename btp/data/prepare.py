@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btp.errors import DataError
-from btp.geometry import nearest_rows
+from btp.geometry import batches, nearest_rows
+from btp.threads import map_shared
 from btp.types import Cloud, Prepared
 
 N_POINTS = 2048
@@ -30,8 +31,12 @@ def normalise(points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArra
         DataError: if all points are equal, or the extent is lost in the coordinates' precision.
     """
     centre = points.mean(0, dtype=np.float64)
-    chunks = [slice(i, i + _CHUNK) for i in range(0, len(points), _CHUNK)]
-    scale = float(np.sqrt(max(_squared_distances(points[chunk], centre).max() for chunk in chunks)))
+    chunks = list(batches(len(points), _CHUNK))
+
+    def farthest(chunk: slice) -> float:
+        return float(_squared_distances(points[chunk], centre).max())
+
+    scale = float(np.sqrt(max(map_shared(farthest, chunks))))
     precision = float(np.spacing(np.abs(points).max()))
     if scale == 0 or (scale < 100 * precision):
         raise DataError(
@@ -41,9 +46,12 @@ def normalise(points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArra
             "object with an extent. Save the scan near the origin or in float64, or remove it"
         )
     unit = np.empty(points.shape, np.float32)
-    for chunk in chunks:
+
+    def write(chunk: slice) -> None:
         for axis in range(3):  # NumPy is slow on rows of three
             unit[chunk, axis] = _shifted(points[chunk, axis], centre[axis]) / scale
+
+    map_shared(write, chunks)
     return unit, centre, scale
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from btp.errors import DataError
 from btp.metrics.checks import check_labels, check_points, check_region_ids
+from btp.threads import shared_cores
 
 NEIGHBOURS = 6  # anomalous neighbours whose distance says how dense the anomalous points lie
 REACH = 2.5  # connected if within this many median neighbour distances
@@ -49,7 +50,9 @@ def regions(points: ArrayLike, labels: ArrayLike, name: str = "cloud") -> NDArra
         return ids
     tree = KDTree(found)
     # The nearest is the point itself, or a duplicate of it at the same distance 0.
-    distances = tree.query(found, k=min(NEIGHBOURS + 1, len(found)))[0][:, 1:]
+    with shared_cores() as workers:
+        near = tree.query(found, k=min(NEIGHBOURS + 1, len(found)), workers=workers)
+    distances = near[0][:, 1:]
     spacing = np.median(distances)
     if spacing == 0 and distances.any():
         spacing = np.median(distances[distances > 0])

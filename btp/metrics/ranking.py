@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1 << 19  # scores sorted at a time: 4 MB, and few enough blocks to cost little
+SAMPLED, MARGIN = 64, 0.02  # of `Counted.floor`: one score in so many, and a share to be safe
 
 Weighted = tuple[NDArray[np.floating], NDArray]
 """The scores [R] of a cloud, the caller's own array; and bool [R], which count, or weights >= 0."""
@@ -81,27 +82,42 @@ class Counted:
 
     def above(self, thresholds: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Total weight of the scores > and of those >= each threshold, given in rising order."""
-        above, at_least = np.full((2, len(thresholds)), self.total)
-        for block in self._blocks():
-            above -= block.up_to(thresholds, inclusive=True)
-            at_least -= block.up_to(thresholds, inclusive=False)
+        above, at_least = np.zeros((2, len(thresholds)))
+        for block in self._blocks(thresholds[0]):  # what is lower never counts
+            above += block.above(thresholds)
+            at_least += block.above(thresholds, inclusive=True)
         return above, at_least
+
+    def floor(self, share: float) -> float:
+        """A score above which at least this share of the weight lies, and hardly more.
+
+        Guessed from a sample, and then counted; -inf if the guess was too high.
+        """
+        some = [scores[::SAMPLED][weights[::SAMPLED] > 0] for scores, weights in self._clouds()]
+        sample = np.concatenate(some)
+        if share + MARGIN >= 1 or not len(sample):
+            return -np.inf
+        guess = float(np.quantile(sample, 1 - share - MARGIN))
+        above = sum(
+            weights[scores > guess].sum(dtype=np.float64) for scores, weights in self._clouds()
+        )
+        return guess if above >= share * self.total else -np.inf
 
     def limits(self) -> tuple[float, float]:
         """The lowest and the highest score; there must be one."""
-        ends = [(block.values[0], block.values[-1]) for block in self._blocks()]
+        ends = [(block.values[0], block.values[-1]) for block in self._blocks(-np.inf)]
         lowest, highest = zip(*ends, strict=True)
         return float(min(lowest)), float(max(highest))
 
-    def _blocks(self) -> Iterator[Ranked]:
-        """All scores, of about `BLOCK` at a time."""
+    def _blocks(self, lowest: float) -> Iterator[Ranked]:
+        """All scores >= `lowest`, of about `BLOCK` at a time."""
         values: list[NDArray] = []
         weights: list[NDArray] = []
         for scores, each in self._clouds():
             for start in range(0, len(scores), BLOCK):
-                part = each[start : start + BLOCK]
-                counts = part > 0
-                values.append(scores[start : start + BLOCK][counts])
+                some, part = scores[start : start + BLOCK], each[start : start + BLOCK]
+                counts = (part > 0) & (some >= lowest)
+                values.append(some[counts])
                 if part.dtype != bool:
                     weights.append(part[counts])
                 if sum(map(len, values)) >= BLOCK:
@@ -136,10 +152,16 @@ def detection_metrics(positive: Ranked, negative: Counted) -> dict[str, float]:
 
 def area(positive: Ranked, negative: Counted, limit: float) -> float:
     """Exact area under the share of positives over the share of negatives, from 0 to `limit`."""
-    above, at_least = negative.above(positive.values)
+    # Positives this low are reached beyond the limit and add nothing.
+    first = int(np.searchsorted(positive.values, negative.floor(limit), "right"))
+    if first == len(positive.values):
+        return 0.0
+    above, at_least = negative.above(positive.values[first:])
     above /= negative.total
     at_least /= negative.total
-    return positive.mean(_ramps(above, at_least, limit))
+    ramps = np.zeros(len(positive.values))
+    ramps[first:] = _ramps(above, at_least, limit)
+    return positive.mean(ramps)
 
 
 def _ramps(start: NDArray, end: NDArray, limit: float) -> NDArray[np.float64]:
