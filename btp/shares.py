@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from btp.data.shared import SharedStore
 
-FEATURES = "features (encoding, loading)"
+ENCODING, FEATURES = "encoding", "features (preparing, loading)"
 
 
 @dataclass
@@ -28,17 +28,18 @@ class Shares:
     @contextmanager
     def counted(self, kind: str, store: SharedStore) -> Iterator[None]:
         """Count a block as this kind of work, but for what its store spends on features."""
-        loaded, started = store.seconds, time.monotonic()
+        loaded, encoded, started = store.seconds, store.encoding_seconds, time.monotonic()
         try:
             yield
         finally:
-            loading = store.seconds - loaded
-            self.spent[FEATURES] += loading
+            loading, encoding = store.seconds - loaded, store.encoding_seconds - encoded
+            self.spent[ENCODING] += encoding
+            self.spent[FEATURES] += loading - encoding
             self.spent[kind] += time.monotonic() - started - loading
 
     def __str__(self) -> str:
         total = max(time.monotonic() - self.started, 1e-9)
-        parts = {kind: self.spent[kind] for kind in ("training", "scoring", FEATURES)}
+        parts = {kind: self.spent[kind] for kind in ("training", "scoring", ENCODING, FEATURES)}
         parts["other"] = total - sum(parts.values())
         shares = ", ".join(f"{name} {100 * spent / total:.0f} %" for name, spent in parts.items())
         return f"{total:.0f} s: {shares}"

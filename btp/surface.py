@@ -86,6 +86,20 @@ def surface_features(
     Raises:
         DataError: `dense` has another shape, fewer than 16 points, or no extent.
     """
+    return _relative(local_geometry(dense, queries, neighbours, max_dense, normals), neighbours)
+
+
+def local_geometry(
+    dense: np.ndarray,
+    queries: np.ndarray,
+    neighbours: tuple[int, ...] = NEIGHBOURS,
+    max_dense: int = MAX_DENSE,
+    normals: np.ndarray | None = None,
+) -> np.ndarray:
+    """`surface_features`, but for the spacing's level: of each point, whatever the others are.
+
+    Args, Returns, Raises: as there.
+    """
     cloud, centre, extent = _unit(dense, max_dense)
     queries = np.asarray(queries)
     at = np.asarray(dense)[queries] if queries.ndim == 1 else queries
@@ -100,7 +114,12 @@ def surface_features(
         distance, index = tree.query(at[chunk], sizes[-1])
         given = np.ascontiguousarray(at[chunk].T), distance.astype(np.float32), index
         blocks.append(_channels(planes, normals, *given, sizes))
-    features = np.concatenate(blocks)
+    return np.concatenate(blocks)
+
+
+def _relative(geometry: np.ndarray, neighbours: tuple[int, ...] = NEIGHBOURS) -> np.ndarray:
+    """The spacing of `local_geometry` [N, F] in units of its median over the N points."""
+    features = geometry.copy()
     spacing = [place for place, name in enumerate(channel_names(neighbours)) if "spacing" in name]
     features[:, spacing] -= np.median(features[:, spacing], 0)
     return features
@@ -116,20 +135,16 @@ def contrast(features: np.ndarray) -> np.ndarray:
     return np.asarray((features - features.mean(0)) / spread, np.float32)
 
 
-def surface_channels(
-    dense: np.ndarray, queries: np.ndarray, normals: np.ndarray | None = None
-) -> np.ndarray:
+def surface_channels(geometry: np.ndarray) -> np.ndarray:
     """What encoder and GFCM read of each point: its surface features, and their contrast.
 
     Args:
-        dense: [R, 3], as in `surface_features`.
-        queries: as in `surface_features`: all sampled points, since contrast compares them.
-        normals: as in `surface_features`.
+        geometry: float32 [N, F], the `local_geometry` of all sampled points, which are compared.
 
     Returns:
         float32 [N, `CHANNELS`].
     """
-    features = surface_features(dense, queries, normals=normals)
+    features = _relative(geometry)
     return np.concatenate([features, contrast(features)], axis=1)
 
 

@@ -92,7 +92,7 @@ def measured(section: str, tmp_path: Path) -> tuple[list[Row], dict, str]:
             "prepare",
             [
                 "a cloud of 4,000 points to 64",
-                "a cloud of 4,000 points to 64, without the way back to every raw point",
+                "a cloud of 4,000 points to 64, and the way back to every raw point",
                 "a cloud of 5,000 points",
                 "a cloud of 5,000 points, its surface channels",
             ],

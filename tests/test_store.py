@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from btp.data.folder import Folder
 from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import ConfigError, DataError
 from btp.metrics import count_points, regions
+from btp.surface import local_geometry
 from btp.weights.models import PointLanguageModel
 
 
@@ -74,10 +76,45 @@ def test_nothing_is_computed_twice(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("prepare", "surface_channels", "fpfh"):
+    for name in ("prepare", "local_geometry", "fpfh"):
         monkeypatch.setattr(parts, name, fail)
     monkeypatch.setattr(store.model.points, "forward", fail)
     assert same(first, store.load(data, "egg", "test", surface=True, fpfh_cloud="sampled"))
+
+
+def test_fewer_points_are_the_first_of_more_and_described_once(
+    data: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(folder: str, n_points: int) -> FeatureSet:
+        store = FeatureStore(tmp_path / folder, tiny_model(), n_points)
+        return store.load(data, "egg", "test", surface=True)
+
+    described: list[int] = []
+
+    def counted(dense: np.ndarray, queries: np.ndarray, **given: Any) -> np.ndarray:
+        described.append(len(queries))
+        return local_geometry(dense, queries, **given)
+
+    monkeypatch.setattr(parts, "local_geometry", counted)
+    some, more, fewer = load("one", POINTS), load("one", POINTS + 20), load("one", POINTS - 20)
+    assert described == [POINTS] * 5 + [20] * 5
+    assert torch.equal(some.features.points, more.features.points[:, :POINTS])
+    assert torch.equal(fewer.features.points, more.features.points[:, : POINTS - 20])
+    # as if nothing had been known
+    assert same(more, load("other", POINTS + 20))
+    assert same(fewer, load("third", POINTS - 20))
+
+
+def test_repeated_points_of_a_small_scan_are_described_anew(data: Folder, tmp_path: Path) -> None:
+    raw = len(data.read(data.samples("egg", "test")[0]).points)
+    sizes = (raw + 8, raw + 40)
+    known = [
+        FeatureStore(tmp_path / "one", tiny_model(), n).load(data, "egg", "test", surface=True)
+        for n in sizes
+    ]
+    for n, loaded in zip(sizes, known, strict=True):
+        store = FeatureStore(tmp_path / str(n), tiny_model(), n)
+        assert same(loaded, store.load(data, "egg", "test", surface=True))
 
 
 def test_a_changed_scan_or_setting_is_computed_anew(tmp_path: Path) -> None:

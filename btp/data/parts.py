@@ -1,7 +1,8 @@
 """The parts of a scan that are computed once and kept, each in a file named by what shapes it.
 
-From the raw scan: the sampled cloud with its labels, the surface channels, the FPFH targets of the
-patches and the FPFH of the points. The encoder's part is made from those, by the store.
+From the raw scan: the sampled cloud with its labels, the local geometry at its points, the FPFH
+targets of the patches and the FPFH of the points. The encoder's part is made from those, by the
+store.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from btp.data.dataset import Dataset
-from btp.data.prepare import prepare
+from btp.data.prepare import N_POINTS, prepare
 from btp.errors import DataError
 from btp.files import write_bytes
 from btp.fpfh import dense_fpfh, fpfh, patch_fpfh
 from btp.metrics import count_points, regions
-from btp.surface import dense_normals, surface_channels
+from btp.surface import channel_names, dense_normals, local_geometry, surface_channels
 from btp.types import Prepared, Sample
 
-FORMAT = "2"  # part of every key: raise it when any part's meaning changes
+FORMAT = "3"  # part of every key: raise it when any part's meaning changes
 
 Part = dict[str, Tensor]
 
@@ -56,8 +57,11 @@ class ScanParts:
     @property
     def key(self) -> str:
         """Hash of the bytes that are read, and of the sampling."""
+        return self._key(self.n_points)
+
+    def _key(self, n_points: int) -> str:
         digest = self._scan_digest().copy()
-        digest.update(f"{self.n_points} {self.seed}".encode())
+        digest.update(f"{n_points} {self.seed}".encode())
         return digest.hexdigest()
 
     def _scan_digest(self) -> hashlib.blake2b:
@@ -77,10 +81,14 @@ class ScanParts:
 
     @property
     def prepared(self) -> Prepared:
-        """The scan, sampled from a seed of its own, so that order and company do not matter."""
+        """The scan, sampled from a seed of its own, so that order and company do not matter.
+
+        The seed is the same for every number of points: fewer are then the first of more.
+        """
         if self._prepared is None:
             cloud = self.dataset.read(self.sample)
-            self._prepared = prepare(cloud, self.n_points, seed=int(self.key[:8], 16))
+            seed = int(self._key(N_POINTS)[:8], 16)
+            self._prepared = prepare(cloud, self.n_points, seed)
         return self._prepared
 
     def release(self) -> None:
@@ -111,19 +119,25 @@ class ScanParts:
             **{f"counts.{k}": torch.as_tensor(v) for k, v in asdict(counts).items()},
         }
 
-    def surface(self) -> Part:
-        """Surface channels of the sampled points, from the raw cloud."""
+    def surface(self, cloud: Part) -> Part:
+        """Surface channels of the sampled points of `cloud`, from the raw one, in 16 bit."""
+        geometry = self._local_geometry(cloud["rows"].numpy())
+        return {"surface": torch.from_numpy(surface_channels(geometry)).half()}
 
-        def make() -> Part:
-            dense = self.prepared.dense
-            # the same for every number of sampled points: Table 5 has four of them
-            path = part_path(self.root, "normals", self._scan_digest().hexdigest())
-            normals = find_part(path, lambda: {"normals": torch.from_numpy(dense_normals(dense))})
-            known = normals["normals"].numpy()
-            values = surface_channels(dense, self.prepared.points, known)
-            return {"surface": torch.from_numpy(values).half()}
-
-        return find_part(part_path(self.root, "surface", self.key), make)
+    def _local_geometry(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """At the sampled rows [N], float32 [N, F]; points that were sampled before are known."""
+        scan = self._scan_digest().hexdigest()
+        path = part_path(self.root, "geometry", scan, self.seed)
+        known = _first_known(read_part(path), rows)
+        if len(known) == len(rows):
+            return known
+        dense = self.prepared.dense
+        kept = part_path(self.root, "normals", scan)
+        normals = find_part(kept, lambda: {"normals": torch.from_numpy(dense_normals(dense))})
+        more = local_geometry(dense, rows[len(known) :], normals=normals["normals"].numpy())
+        geometry = np.concatenate([known, more])
+        write_part(path, {"rows": torch.from_numpy(rows), "geometry": torch.from_numpy(geometry)})
+        return geometry
 
     def patch_targets(self, fpfh_cloud: str, cloud: Part, patch_index: Tensor) -> Part:
         """FPFH targets of the patches."""
@@ -154,6 +168,16 @@ class ScanParts:
             return {"point_fpfh": torch.from_numpy(known).half()}
 
         return find_part(part_path(self.root, "fpfh-points", self.key), make)
+
+
+def _first_known(part: Part | None, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Geometry of the first of `rows`, as many as `part` holds: float32 [M, F]."""
+    if part is None:
+        return np.empty((0, len(channel_names())), np.float32)
+    shared = min(len(rows), len(part["rows"]))
+    # others where the scan has fewer points than were asked for, so that some were repeated
+    same = np.array_equal(part["rows"][:shared], rows[:shared])
+    return np.asarray(part["geometry"][: shared if same else 0])
 
 
 def part_path(root: Path, part: str, *key: object) -> Path:

@@ -1,13 +1,14 @@
 """The feature store: whatever does not change during training is computed once, ever.
 
-Each cloud has up to six parts on disk: the sampled cloud, the normals of the raw one, the surface
-channels, the encoder's features, the patches' FPFH targets and the points' FPFH. A part's file name
-is a hash of the scan's bytes and of everything that shapes the part, so a changed setting finds
-nothing stale, and no part is computed twice.
+Each cloud has up to six parts on disk: the sampled cloud, the normals of the raw one, the local
+geometry at the sampled points, the encoder's features, the patches' FPFH targets and the points'
+FPFH. A part's file name is a hash of the scan's bytes and of everything that shapes the part, so a
+changed setting finds nothing stale, and no part is computed twice.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +32,7 @@ __all__ = ["FeatureSet", "FeatureStore"]
 
 BATCH = 8
 # Threads: NumPy and SciPy release the interpreter lock where it matters, and share the cores
-# (`shared_cores`). Open3D keeps it, so that its FPFH of one scan at a time has all cores.
+# (`shared_cores`).
 WORKERS = min(8, core_count())
 # Bytes of the files of scans in work together, or one scan where it is larger. At its peak a scan
 # takes 6 times its binary file, or twice its text file: so together they take 1.2 GB at most.
@@ -41,7 +42,11 @@ T = TypeVar("T")
 
 
 class FeatureStore:
-    """Finds or makes the features of a dataset's clouds with one encoder."""
+    """Finds or makes the features of a dataset's clouds with one encoder.
+
+    Attributes:
+        encoding_seconds: spent so far in the encoder.
+    """
 
     def __init__(
         self, root: Path, model: PointLanguageModel, n_points: int = N_POINTS, seed: int = 0
@@ -66,6 +71,7 @@ class FeatureStore:
         self.model = model
         self.n_points = n_points
         self.seed = seed
+        self.encoding_seconds = 0.0
 
     def load(
         self,
@@ -100,11 +106,9 @@ class FeatureStore:
         with FileLock(self._lock_path(title)):
             settings = self.root, self.n_points, self.seed
             sources = [ScanParts(dataset, sample, *settings) for sample in samples]
-            # both from one reading of the scan
-            parts = [ScanParts.cloud, ScanParts.surface] if surface else [ScanParts.cloud]
-            raw = self._threaded(sources, f"prepare {title}", lambda s: [part(s) for part in parts])
-            clouds = [made[0] for made in raw]
-            surfaces = [made[1] for made in raw] if surface else []
+            raw = self._threaded(sources, f"prepare {title}", lambda s: _of_raw(s, surface))
+            clouds = [cloud for cloud, _ in raw]
+            surfaces = [channels for _, channels in raw] if surface else []
             encoded = self._encoded(sources, clouds, surfaces, title)
             targets: Sequence[Part] = []
             if fpfh_cloud is not None:
@@ -159,9 +163,11 @@ class FeatureStore:
             if self.model.reads_surface:
                 extra = torch.stack([surfaces[i]["surface"] for i in rows]).float()
                 extra = extra.to(self.model.device)
+            started = time.monotonic()
             with torch.inference_mode():
-                features = self.model.encode(points.to(self.model.device), extra)
-            for row, part in zip(rows, _split(features), strict=True):
+                encoded = _split(self.model.encode(points.to(self.model.device), extra))
+            self.encoding_seconds += time.monotonic() - started
+            for row, part in zip(rows, encoded, strict=True):
                 write_part(paths[row], part)
                 parts[row] = part
             bar.update(len(rows))
@@ -183,6 +189,12 @@ class FeatureStore:
             return source.patch_targets(fpfh_cloud, cloud, features["patch_index"])
 
         return self._threaded(sources, f"fpfh {title}", target)
+
+
+def _of_raw(source: ScanParts, surface: bool) -> tuple[Part, Part]:
+    """The sampled cloud and its surface channels, from one reading of the scan."""
+    cloud = source.cloud()
+    return cloud, source.surface(cloud) if surface else {}
 
 
 def _split(features: Features) -> list[Part]:

@@ -21,7 +21,7 @@ from btp.data.corpus.items import generate
 from btp.data.prepare import N_POINTS, prepare
 from btp.files import write_bytes
 from btp.models.point_encoder import PointBERTConfig, patchify
-from btp.surface import surface_channels
+from btp.surface import local_geometry, surface_channels
 from btp.types import Cloud
 
 SHARD = 128  # clouds a file
@@ -108,7 +108,7 @@ def _make(
         item = generate(seed, index, families)
         prepared = prepare(Cloud(item.points, name=f"corpus {index}"), seed=index)
         points.append(prepared.points)
-        surface.append(surface_channels(prepared.dense, prepared.points))
+        surface.append(surface_channels(local_geometry(prepared.dense, prepared.points)))
         labels.append(item.labels[prepared.rows])
         captions.append(item.captions)
         nouns.append(item.nouns)
