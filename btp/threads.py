@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
@@ -40,10 +40,11 @@ def shared_cores() -> Iterator[int]:
             _searching -= 1
 
 
-def map_shared(work: Callable[[A], B], items: Iterable[A]) -> list[B]:
+def map_shared(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """Work on short items in threads, on as many cores as `shared_cores` gives."""
-    with shared_cores() as workers:
-        if workers == 1:
+    with shared_cores() as share:
+        workers = min(share, len(items))
+        if workers < 2:
             return [work(item) for item in items]
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(work, items))

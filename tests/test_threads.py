@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from btp.data import store as store_module
-from btp.threads import core_count, map_within, shared_cores
+from btp.threads import core_count, map_shared, map_within, shared_cores
 
 
 class Meter:
@@ -68,6 +69,20 @@ def test_searches_share_the_cores() -> None:
             assert third == max(1, core_count() // 3)
     with shared_cores() as again:
         assert again == core_count()
+
+
+def test_short_work_keeps_its_order_and_leaves_the_cores_to_others() -> None:
+    meter = Meter()
+    assert map_shared(meter.work, [3, 1, 2, 0, 3]) == [30, 10, 20, 0, 30]
+    assert max(map(len, meter.together)) <= core_count()
+    names: set[str] = set()
+    with ExitStack() as searches:
+        for _ in range(core_count()):
+            searches.enter_context(shared_cores())
+        map_shared(lambda _: names.add(threading.current_thread().name), range(5))
+    assert names == {threading.current_thread().name}
+    with pytest.raises(ValueError, match="invalid literal"):
+        map_shared(int, ["1", "two", "3"])
 
 
 def test_the_store_bounds_the_scans_in_work(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
