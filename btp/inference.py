@@ -20,7 +20,7 @@ from btp.files import file_digest
 from btp.geometry import batches, nearest_rows
 from btp.models.detector import Detector
 from btp.surface import contrast, surface_features
-from btp.threads import map_shared
+from btp.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import Cloud, Prediction
 from btp.weights.models import PointLanguageModel, load_detector
 
@@ -139,11 +139,15 @@ class Inspector:
         """
         if isinstance(scans, str | Path | np.ndarray):
             return self.predict([scans], coverage)[0]
-        scored = [
-            one
-            for some in batches(len(scans), BATCH)
-            for one in self.score(map_shared(lambda scan: self.ready(scan, coverage), scans[some]))
-        ]
+        scored: list[ScoredScan] = []
+        workers = min(BATCH, core_count())
+        for start in range(0, len(scans), BATCH):
+            some = scans[start : start + BATCH]
+            sizes = [_bytes(scan) for scan in some]
+            ready = map_within(
+                lambda scan: self.ready(scan, coverage), some, sizes, BYTES_IN_WORK, workers
+            )
+            scored += self.score(list(ready))
         return [
             Prediction(s.scan.name, s.point_scores, s.object_score, s.repeated, s.spacing)
             for s in scored
@@ -219,6 +223,13 @@ class Inspector:
         with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
             scores = self._folded(self.model.encode(points, channels, rounded=rounded))
         return scores.object_scores.float(), scores.point_scores.float()
+
+
+def _bytes(scan: Scan) -> int:
+    """Of a scan as it is given; 0 for a file that is not there."""
+    if isinstance(scan, np.ndarray):
+        return scan.nbytes
+    return Path(scan).stat().st_size if Path(scan).is_file() else 0
 
 
 def _scored(

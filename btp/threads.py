@@ -12,6 +12,10 @@ from typing import TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 
+# Of the files of scans in work together, or one scan where it is larger. At its peak a scan takes 6
+# times its binary file, or twice its text file: so together they take 1.2 GB at most.
+BYTES_IN_WORK = 200_000_000
+
 _lock = threading.Lock()
 _searching = 0
 
@@ -44,10 +48,10 @@ def map_shared(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """Work on short items in threads, on as many cores as `shared_cores` gives."""
     with shared_cores() as share:
         workers = min(share, len(items))
-        if workers < 2:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(work, items))
+    if workers < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, items))
 
 
 def map_within(

@@ -398,11 +398,11 @@ def test_blocks_change_nothing(block, monkeypatch):
 
 
 @pytest.mark.parametrize("sampled", [1, 64])
-@pytest.mark.parametrize("margin", [0.02, -0.04])  # a guess that is right, and one that is too high
+@pytest.mark.parametrize("sure", [2.0, -4.0])  # a guess that is right, and one that is too high
 @pytest.mark.parametrize("limit", [0.05, 0.3, 0.99, 1.0])
-def test_scores_beyond_the_limit_need_no_sorting(sampled, margin, limit, monkeypatch):
+def test_scores_beyond_the_limit_need_no_sorting(sampled, sure, limit, monkeypatch):
     monkeypatch.setattr(ranking, "SAMPLED", sampled)
-    monkeypatch.setattr(ranking, "MARGIN", margin)
+    monkeypatch.setattr(ranking, "SURE", sure)
     rng = np.random.default_rng(3)
     ids, scores = random_regions(rng, [900, 400, 2000], 40)
     for values in (scores, [s.astype(np.float32) for s in scores], [s // 0.25 for s in scores]):
@@ -410,6 +410,15 @@ def test_scores_beyond_the_limit_need_no_sorting(sampled, margin, limit, monkeyp
         with monkeypatch.context() as patched:
             patched.setattr(ranking.Counted, "floor", lambda *_: -np.inf)
             assert found == pytest.approx(aupro_from_regions(ids, values, limit), abs=1e-12)
+
+
+@pytest.mark.parametrize("bias", [None, -0.7, 0.0, 0.7])
+def test_the_floor_leaves_little_above_the_share(bias):
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(20, 2048)).astype(np.float32)
+    weights = values < 9 if bias is None else rng.poisson(12 * np.exp(bias * values))
+    counted = ranking.Counted(lambda: zip(values, weights, strict=True))
+    assert 0.3 <= weights[values > counted.floor(0.3)].sum() / weights.sum() < 0.4
 
 
 @given(share=st.floats(0.01, 1.0), n=st.integers(1, 300), kinds=st.integers(1, 20))

@@ -79,7 +79,10 @@ def test_nothing_is_computed_twice(
     for name in ("prepare", "local_geometry", "fpfh"):
         monkeypatch.setattr(parts, name, fail)
     monkeypatch.setattr(store.model.points, "forward", fail)
+    spent = store.encoding_seconds
+    assert spent > 0
     assert same(first, store.load(data, "egg", "test", surface=True, fpfh_cloud="sampled"))
+    assert store.encoding_seconds == spent
 
 
 def test_fewer_points_are_the_first_of_more_and_described_once(
@@ -105,16 +108,18 @@ def test_fewer_points_are_the_first_of_more_and_described_once(
     assert same(fewer, load("third", POINTS - 20))
 
 
-def test_repeated_points_of_a_small_scan_are_described_anew(data: Folder, tmp_path: Path) -> None:
-    raw = len(data.read(data.samples("egg", "test")[0]).points)
-    sizes = (raw + 8, raw + 40)
-    known = [
-        FeatureStore(tmp_path / "one", tiny_model(), n).load(data, "egg", "test", surface=True)
-        for n in sizes
-    ]
-    for n, loaded in zip(sizes, known, strict=True):
-        store = FeatureStore(tmp_path / str(n), tiny_model(), n)
-        assert same(loaded, store.load(data, "egg", "test", surface=True))
+def test_geometry_of_other_points_is_not_taken(data: Folder, tmp_path: Path) -> None:
+    def load(folder: str) -> FeatureSet:
+        store = FeatureStore(tmp_path / folder, tiny_model(), POINTS)
+        return store.load(data, "egg", "test", surface=True)
+
+    first = load("one")
+    for path in (tmp_path / "one").glob("geometry/*/*.safetensors"):
+        part = parts.read_part(path)
+        assert part is not None
+        rows, geometry = part["rows"].flip(0), torch.zeros_like(part["geometry"])
+        parts.write_part(path, {"rows": rows, "geometry": geometry})
+    assert same(first, load("one"))
 
 
 def test_a_changed_scan_or_setting_is_computed_anew(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ down, and what the release does in every training step and for every scored clou
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +19,14 @@ from btp.models.mgfem import MGFEM
 from btp.models.point_encoder import Attention, Block, MiniPointNet, PointBERT
 from btp.types import Features, Scores
 
-FPFH_ENGINE: Engine = "open3d" if importlib.util.find_spec("open3d") else "numpy"
+
+def fpfh_engine() -> Engine:
+    """The release's, where it imports."""
+    try:
+        import open3d  # noqa: F401
+    except (ImportError, OSError):  # not installed, or a system library is missing
+        return "numpy"
+    return "open3d"
 
 
 def farthest_point_sample(

@@ -125,7 +125,10 @@ class ScanParts:
         return {"surface": torch.from_numpy(surface_channels(geometry)).half()}
 
     def _local_geometry(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """At the sampled rows [N], float32 [N, F]; points that were sampled before are known."""
+        """At the sampled rows [N], float32 [N, F]; points that were sampled before are known.
+
+        What was known changes the rest by rounding at most.
+        """
         scan = self._scan_digest().hexdigest()
         path = part_path(self.root, "geometry", scan, self.seed)
         known = _first_known(read_part(path), rows)
@@ -175,7 +178,7 @@ def _first_known(part: Part | None, rows: NDArray[np.int64]) -> NDArray[np.float
     if part is None:
         return np.empty((0, len(channel_names())), np.float32)
     shared = min(len(rows), len(part["rows"]))
-    # others where the scan has fewer points than were asked for, so that some were repeated
+    # another version of the sampler may choose others
     same = np.array_equal(part["rows"][:shared], rows[:shared])
     return np.asarray(part["geometry"][: shared if same else 0])
 

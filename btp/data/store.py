@@ -24,7 +24,7 @@ from btp.data.prepare import N_POINTS
 from btp.errors import ConfigError, DataError
 from btp.geometry import batches
 from btp.recipe import Recipe
-from btp.threads import core_count, map_within
+from btp.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import Features
 from btp.weights.models import PointLanguageModel
 
@@ -34,9 +34,6 @@ BATCH = 8
 # Threads: NumPy and SciPy release the interpreter lock where it matters, and share the cores
 # (`shared_cores`).
 WORKERS = min(8, core_count())
-# Bytes of the files of scans in work together, or one scan where it is larger. At its peak a scan
-# takes 6 times its binary file, or twice its text file: so together they take 1.2 GB at most.
-BYTES_IN_WORK = 200_000_000
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1 << 19  # scores sorted at a time: 4 MB, and few enough blocks to cost little
-SAMPLED, MARGIN = 64, 0.02  # of `Counted.floor`: one score in so many, and a share to be safe
+SAMPLED = 64  # one score in so many is looked at to guess `Counted.floor`
+SURE = 2.0  # standard errors that the guess stays on the safe side
 
 Weighted = tuple[NDArray[np.floating], NDArray]
 """The scores [R] of a cloud, the caller's own array; and bool [R], which count, or weights >= 0."""
@@ -93,15 +94,24 @@ class Counted:
 
         Guessed from a sample, and then counted; -inf if the guess was too high.
         """
-        some = [scores[::SAMPLED][weights[::SAMPLED] > 0] for scores, weights in self._clouds()]
-        sample = np.concatenate(some)
-        if share + MARGIN >= 1 or not len(sample):
-            return -np.inf
-        guess = float(np.quantile(sample, 1 - share - MARGIN))
+        guess = self._floor_of_sample(share)
         above = sum(
             weights[scores > guess].sum(dtype=np.float64) for scores, weights in self._clouds()
         )
         return guess if above >= share * self.total else -np.inf
+
+    def _floor_of_sample(self, share: float) -> float:
+        if share >= 1:
+            return -np.inf
+        # a copy: a view would keep all the weights, which are made anew each time
+        sample = [(s[::SAMPLED], weights[::SAMPLED].copy()) for s, weights in self._clouds()]
+        values, weights = (np.concatenate(each) for each in zip(*sample, strict=True))
+        order = np.argsort(values)[::-1]
+        falling = weights[order].astype(np.float64)
+        reached = falling.cumsum()
+        error = np.sqrt(share * (1 - share) * (falling @ falling)) / max(reached[-1], 1.0)
+        row = int(np.searchsorted(reached, (share + SURE * error) * reached[-1]))
+        return float(values[order[row]]) if row < len(order) else -np.inf
 
     def limits(self) -> tuple[float, float]:
         """The lowest and the highest score; there must be one."""
