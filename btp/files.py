@@ -47,6 +47,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def file_size(path: Path) -> int:
+    """Bytes of a file; 0 if it is not there."""
+    return path.stat().st_size if path.is_file() else 0
+
+
 def file_digest(path: Path) -> str:
     """Changes with the content of a file: 32 hexadecimal digits.
 

@@ -16,7 +16,7 @@ from btp.data.coverage import Coverage, cover
 from btp.data.prepare import N_POINTS, prepare
 from btp.data.reading import RawScan, Scan, read_scan
 from btp.errors import DataError, WeightsError
-from btp.files import file_digest
+from btp.files import file_digest, file_size
 from btp.geometry import batches, nearest_rows
 from btp.models.detector import Detector
 from btp.surface import contrast, surface_features
@@ -141,9 +141,9 @@ class Inspector:
             return self.predict([scans], coverage)[0]
         scored: list[ScoredScan] = []
         workers = min(BATCH, core_count())
-        for start in range(0, len(scans), BATCH):
-            some = scans[start : start + BATCH]
-            sizes = [_bytes(scan) for scan in some]
+        for chunk in batches(len(scans), BATCH):
+            some = scans[chunk]
+            sizes = [s.nbytes if isinstance(s, np.ndarray) else file_size(Path(s)) for s in some]
             ready = map_within(
                 lambda scan: self.ready(scan, coverage), some, sizes, BYTES_IN_WORK, workers
             )
@@ -223,13 +223,6 @@ class Inspector:
         with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
             scores = self._folded(self.model.encode(points, channels, rounded=rounded))
         return scores.object_scores.float(), scores.point_scores.float()
-
-
-def _bytes(scan: Scan) -> int:
-    """Of a scan as it is given; 0 for a file that is not there."""
-    if isinstance(scan, np.ndarray):
-        return scan.nbytes
-    return Path(scan).stat().st_size if Path(scan).is_file() else 0
 
 
 def _scored(

@@ -49,24 +49,28 @@ _CROSS_LEVEL = np.array([0.7, -5.0], np.float32)
 _CROSS_SPREAD = np.array([0.85, 1.7], np.float32)
 
 
-def channel_names(neighbours: tuple[int, ...] = NEIGHBOURS) -> list[str]:
-    """Names of the channels of `surface_features`, in their order."""
-    names = [f"{name}{k}" for k in neighbours for name in SCALE_CHANNELS]
-    return names + [f"{name}{a}_{b}" for a, b in pairwise(neighbours) for name in CROSS_CHANNELS]
+def channel_names() -> list[str]:
+    """Names of the channels of `local_geometry`, in their order."""
+    names = [f"{name}{k}" for k in NEIGHBOURS for name in SCALE_CHANNELS]
+    return names + [f"{name}{a}_{b}" for a, b in pairwise(NEIGHBOURS) for name in CROSS_CHANNELS]
 
 
 CHANNELS = 2 * len(channel_names())
 """Of `surface_channels`."""
 
 
-def surface_features(
+def surface_features(dense: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """`local_geometry`, with the spacing in units of its median over the queries."""
+    return _relative(local_geometry(dense, queries))
+
+
+def local_geometry(
     dense: np.ndarray,
     queries: np.ndarray,
-    neighbours: tuple[int, ...] = NEIGHBOURS,
     max_dense: int = MAX_DENSE,
     normals: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Describe the surface of `dense` around each query point.
+    """Describe the surface of `dense` around each query point, whatever the other queries are.
 
     A cloud of more than `max_dense` points is thinned at random (but always alike), so that k
     neighbours cover about the same share of the object at any scan density. In a cloud of fewer
@@ -75,30 +79,15 @@ def surface_features(
     Args:
         dense: [R, 3] the raw cloud, any units, R >= 16.
         queries: int [N] rows of `dense`, or float [N, 3] points on or near it.
-        neighbours: sizes of the neighbourhoods, ascending.
         max_dense: most points of `dense` that are used.
         normals: `dense_normals(dense, max_dense)`, where they are known.
 
     Returns:
-        float32 [N, F], channels as `channel_names(neighbours)`. Rigid motion and scaling of the
-        cloud leave them as they are, up to rounding.
+        float32 [N, F], channels as `channel_names()`, the spacing in units of the cloud's extent.
+        Rigid motion and scaling of the cloud leave them as they are, up to rounding.
 
     Raises:
         DataError: `dense` has another shape, fewer than 16 points, or no extent.
-    """
-    return _relative(local_geometry(dense, queries, neighbours, max_dense, normals), neighbours)
-
-
-def local_geometry(
-    dense: np.ndarray,
-    queries: np.ndarray,
-    neighbours: tuple[int, ...] = NEIGHBOURS,
-    max_dense: int = MAX_DENSE,
-    normals: np.ndarray | None = None,
-) -> np.ndarray:
-    """`surface_features`, but for the spacing's level: of each point, whatever the others are.
-
-    Args, Returns, Raises: as there.
     """
     cloud, centre, extent = _unit(dense, max_dense)
     queries = np.asarray(queries)
@@ -108,7 +97,7 @@ def local_geometry(
     if normals is None:
         normals = oriented_normals(cloud, tree)
     planes, normals = (np.ascontiguousarray(rows.T) for rows in (cloud, normals))
-    sizes = tuple(min(size, len(cloud)) for size in neighbours)
+    sizes = tuple(min(size, len(cloud)) for size in NEIGHBOURS)
     blocks = []
     for chunk in batches(len(at), _CHUNK):
         distance, index = tree.query(at[chunk], sizes[-1])
@@ -117,10 +106,10 @@ def local_geometry(
     return np.concatenate(blocks)
 
 
-def _relative(geometry: np.ndarray, neighbours: tuple[int, ...] = NEIGHBOURS) -> np.ndarray:
-    """The spacing of `local_geometry` [N, F] in units of its median over the N points."""
+def _relative(geometry: np.ndarray) -> np.ndarray:
+    """`local_geometry` [N, F] with the spacing in units of its median over the N points."""
     features = geometry.copy()
-    spacing = [place for place, name in enumerate(channel_names(neighbours)) if "spacing" in name]
+    spacing = [place for place, name in enumerate(channel_names()) if "spacing" in name]
     features[:, spacing] -= np.median(features[:, spacing], 0)
     return features
 
@@ -149,7 +138,7 @@ def surface_channels(geometry: np.ndarray) -> np.ndarray:
 
 
 def dense_normals(dense: np.ndarray, max_dense: int = MAX_DENSE) -> np.ndarray:
-    """Normals of the thinned cloud, as `surface_features` takes them: half of its work.
+    """Normals of the thinned cloud, as `local_geometry` takes them: half of its work.
 
     Args:
         dense: [R, 3], as there.

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from btp import surface
 from btp.errors import DataError
-from btp.surface import channel_names, contrast, oriented_normals, surface_features
+from btp.surface import (
+    channel_names,
+    contrast,
+    local_geometry,
+    oriented_normals,
+    surface_features,
+)
 
 NAMES = channel_names()
 
@@ -180,8 +186,8 @@ def test_known_normals_change_nothing():
     known = surface.dense_normals(cloud, 700)
     assert known.shape == (700, 3)
     np.testing.assert_array_equal(
-        surface_features(cloud, rows, max_dense=700, normals=known),
-        surface_features(cloud, rows, max_dense=700),
+        local_geometry(cloud, rows, max_dense=700, normals=known),
+        local_geometry(cloud, rows, max_dense=700),
     )
 
 

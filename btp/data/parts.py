@@ -22,7 +22,7 @@ from torch import Tensor
 from btp.data.dataset import Dataset
 from btp.data.prepare import N_POINTS, prepare
 from btp.errors import DataError
-from btp.files import write_bytes
+from btp.files import file_size, write_bytes
 from btp.fpfh import dense_fpfh, fpfh, patch_fpfh
 from btp.metrics import count_points, regions
 from btp.surface import channel_names, dense_normals, local_geometry, surface_channels
@@ -76,8 +76,7 @@ class ScanParts:
     @property
     def size(self) -> int:
         """Bytes of the file that the scan is read from; 0 if it is not there."""
-        path = self.sample.label_path or self.sample.path
-        return path.stat().st_size if path.is_file() else 0
+        return file_size(self.sample.label_path or self.sample.path)
 
     @property
     def prepared(self) -> Prepared:
