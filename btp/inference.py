@@ -22,7 +22,8 @@ from btp.models.detector import Detector
 from btp.surface import contrast, surface_features
 from btp.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import Cloud, Prediction
-from btp.weights.models import PointLanguageModel, load_detector
+from btp.weights.detectors import load_detector
+from btp.weights.models import PointLanguageModel
 
 BATCH = 8
 COVERAGE: Coverage = "dense"

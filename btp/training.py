@@ -21,7 +21,8 @@ from btp.models.detector import Detector
 from btp.models.prompts import HybridPromptLearner
 from btp.progress import State, scalars, write_scalars
 from btp.recipe import Recipe
-from btp.weights.models import Heads, PointLanguageModel, new_detector, save_detector
+from btp.weights.detectors import Heads, new_detector, save_detector
+from btp.weights.models import PointLanguageModel
 
 # Names of parameters without weight decay, as in the release: biases, norms, embeddings, prompts.
 _NO_DECAY = ("norm", "ln", "embed", "prompt")

@@ -27,7 +27,8 @@ from btp.data.prepare import N_POINTS
 from btp.recipe import Recipe
 from btp.report.model_card import heads_folders
 from btp.surface import CHANNELS
-from btp.weights.models import EncoderConfig, PointLanguageModel, new_detector, save_detector
+from btp.weights.detectors import new_detector, save_detector
+from btp.weights.models import EncoderConfig, PointLanguageModel
 from btp.weights.release_heads import HEAD_NAMES
 
 POINT = ENCODER.point

@@ -15,7 +15,7 @@ from btp.data.folder import Folder
 from btp.data.store import FeatureSet, FeatureStore
 from btp.evaluation import METRICS, CategoryScores, evaluate, mean_over_categories, score
 from btp.types import Features, Scores
-from btp.weights.models import new_detector
+from btp.weights.detectors import new_detector
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from btp.data.store import FeatureSet
 from btp.errors import ConfigError, WeightsError
 from btp.recipe import Recipe
 from btp.training import Trainee, train
-from btp.weights.models import CONTEXT, PointLanguageModel, load_detector
+from btp.weights.detectors import CONTEXT, load_detector
+from btp.weights.models import PointLanguageModel
 from btp.weights.state_dict import read_metadata
 
 MADE_WITH = Recipe("corpus", gfcm_input="surface", projection="mlp", epochs=2)

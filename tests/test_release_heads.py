@@ -15,7 +15,8 @@ from formula import GOLDEN, release_head_state, ulip2_state
 from btp.errors import ConfigError, WeightsError
 from btp.inference import load
 from btp.recipe import Recipe
-from btp.weights.models import EncoderConfig, PointLanguageModel, load_detector
+from btp.weights.detectors import load_detector
+from btp.weights.models import EncoderConfig, PointLanguageModel
 from btp.weights.records import write_record
 from btp.weights.release_heads import convert_heads
 from btp.weights.text_store import TextStore

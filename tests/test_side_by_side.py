@@ -17,7 +17,8 @@ from btp.evaluation import score
 from btp.side_by_side import Job, train_side_by_side
 from btp.stacked import Stack
 from btp.training import train
-from btp.weights.models import PointLanguageModel, load_detector
+from btp.weights.detectors import load_detector
+from btp.weights.models import PointLanguageModel
 
 SHIFT = re.compile(r"gfcm\.mlp\d\.(0\.bias|1\.running_mean)")
 SEEDS = (111, 112, 113)

@@ -17,7 +17,8 @@ from btp.evaluation import score
 from btp.losses import joint_loss
 from btp.recipe import Recipe
 from btp.training import Trainee, learning_rate, make_optimizer, train
-from btp.weights.models import PointLanguageModel, load_detector
+from btp.weights.detectors import load_detector
+from btp.weights.models import PointLanguageModel
 
 
 @pytest.fixture(scope="module")

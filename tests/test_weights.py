@@ -24,13 +24,8 @@ from tiny import ENCODER, RECIPE, tiny_model
 from btp.config import build
 from btp.errors import ConfigError, WeightsError
 from btp.models.text_encoder import TextConfig, TextTower, end_position, tokenize
-from btp.weights.models import (
-    EncoderConfig,
-    PointLanguageModel,
-    load_detector,
-    new_detector,
-    save_detector,
-)
+from btp.weights.detectors import load_detector, new_detector, save_detector
+from btp.weights.models import EncoderConfig, PointLanguageModel
 from btp.weights.records import write_record
 from btp.weights.sources import POINT, TEXT
 

@@ -19,7 +19,8 @@ from btp.metrics import count_points, regions
 from btp.models.detector import Detector
 from btp.models.text_encoder import TextConfig
 from btp.types import Cloud, Features, Sample
-from btp.weights.models import EncoderConfig, PointLanguageModel, new_detector
+from btp.weights.detectors import new_detector
+from btp.weights.models import EncoderConfig, PointLanguageModel
 
 
 def raw_cloud(seed: int, n: int) -> Cloud:

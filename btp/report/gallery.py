@@ -16,7 +16,7 @@ from btp.report.extremes import write_extremes
 from btp.report.figures import draw_figures
 from btp.report.sections import Section
 from btp.report.tables import Result, average
-from btp.weights.models import load_detector
+from btp.weights.detectors import load_detector
 
 
 def draw_galleries(

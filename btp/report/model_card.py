@@ -28,7 +28,8 @@ from btp.files import write_text
 from btp.inference import Inspector, load
 from btp.runs import find_runs
 from btp.threads import core_count
-from btp.weights.models import PointLanguageModel, load_detector
+from btp.weights.detectors import load_detector
+from btp.weights.models import PointLanguageModel
 from btp.weights.records import file_sha256
 
 FILES = ("points", "text", "detector")

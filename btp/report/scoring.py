@@ -23,7 +23,7 @@ from btp.models.detector import Detector
 from btp.report.examples import sampled_rows
 from btp.report.pictures import Panel, draw
 from btp.runs import Run
-from btp.weights.models import load_detector
+from btp.weights.detectors import load_detector
 from btp.weights.state_dict import read_metadata
 
 _TIMED = 4  # clouds, of one category each

@@ -11,7 +11,8 @@ from torch import Tensor
 from btp.data.prepare import N_POINTS
 from btp.errors import ConfigError, WeightsError
 from btp.recipe import Recipe
-from btp.weights.models import PointLanguageModel, new_detector, save_detector
+from btp.weights.detectors import new_detector, save_detector
+from btp.weights.models import PointLanguageModel
 from btp.weights.published import known_mistake, unwrap
 from btp.weights.records import file_sha256
 from btp.weights.state_dict import load_strictly, read_checkpoint
