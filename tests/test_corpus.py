@@ -1,4 +1,5 @@
 import ast
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import btp.data.corpus
 from btp.data import defects, shapes
 from btp.data.corpus.captions import BAD, DEFECTS, GOOD
 from btp.data.corpus.detail import DETAILS
-from btp.data.corpus.families import FAMILIES
+from btp.data.corpus.families import FAMILIES, draw_family
 from btp.data.corpus.items import POINTS, generate
 from btp.data.corpus.solids import hull, limbs, loft, loop, radial
 from btp.data.solids import sample
@@ -45,6 +46,14 @@ def test_about_half_are_defective_and_say_so():
         assert named == bool(item.defect), text
         assert not any(f" {word} " in text for word in (GOOD if item.defect else BAD)), text
     assert 0.005 < np.mean([item.labels.mean() for item in bad]) < 0.08
+
+
+def test_families_that_span_more_are_drawn_more_often():
+    rng = np.random.default_rng(0)
+    drawn = Counter(draw_family(rng) for _ in range(2000))
+    assert drawn.keys() == FAMILIES.keys()
+    assert 3 < drawn["turned"] / drawn["lump"] < 5
+    assert {draw_family(rng, ["lump"]) for _ in range(5)} == {"lump"}
 
 
 def test_every_defect_has_words():

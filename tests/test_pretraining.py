@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from tiny import ENCODER
 
 from btp.data.corpus.shards import CorpusClouds
 from btp.errors import WeightsError
-from btp.models.point_encoder import patchify
-from btp.pretraining import loop
+from btp.models.point_encoder import Attention, patchify
+from btp.pretraining import loop, objectives
 from btp.pretraining.loop import pretrain
 from btp.pretraining.model import PointLanguagePretrainer
 from btp.pretraining.objectives import Pretraining, Words
@@ -103,6 +104,42 @@ def test_a_pretraining_goes_on_from_an_earlier_one_s_towers(tmp_path: Path) -> N
     with pytest.raises(WeightsError, match="first"):
         wide = replace(TINY, point=replace(TINY.point, width=48))
         pretrain(wide, still, data, held_out, tmp_path / "wide", start=tmp_path / "first")
+
+
+def test_training_attends_as_the_finished_encoder_does() -> None:
+    attention = Attention(16, 4)
+    x = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(attention.train()(x), attention.eval()(x))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_step_is_the_same_step() -> None:
+    data = clouds(8, 0)
+    words = Words.of(data, TINY.text.context_length, torch.device("cpu"))
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = PointLanguagePretrainer(TINY, SETTINGS.groups, compiled)
+        terms = objectives.losses(model, data, words, SETTINGS, 0, torch.device("cpu"))
+        torch.stack([term for _, term in terms.values()]).sum().backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        found.append([*(term.detach() for _, term in terms.values()), *gradients])
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+
+
+def test_rare_names_are_not_pulled_towards_frequent_ones() -> None:
+    """With towers that tell nothing the name loss is the prior's: no reason to prefer a name."""
+    data = clouds(16, 0)
+    data = replace(data, nouns=tuple(("ball",) if i < 12 else ("stick",) for i in range(16)))
+    words = Words.of(data, TINY.text.context_length, torch.device("cpu"))
+    settings = replace(SETTINGS, batch_size=16)
+    model = PointLanguagePretrainer(TINY, settings.groups)
+    with torch.no_grad():
+        model.points.logit_scale.fill_(-30.0)  # all similarities become 0
+    terms = objectives.losses(model, data, words, settings, 0, torch.device("cpu"))
+    expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    assert terms["name"][1].item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_cloud_resembles_its_nouns_best_first() -> None:

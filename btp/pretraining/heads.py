@@ -17,10 +17,10 @@ from btp.weights.models import PointLanguageModel
 
 def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:
     """The corpus as the annotated "category" on which the embedded detector's heads are trained."""
-    parts, groups = [], model.config.point.groups
+    parts, patches_used = [], slice(model.config.point.groups)
     with torch.inference_mode():
         for chunk in batches(len(clouds), 16):
-            points, surface, _, patches = batch(clouds, chunk, groups, model.device)
+            points, surface, _, patches = batch(clouds, chunk, patches_used, model.device)
             features = model.encode(points, surface, patches)
             kept = replace(features, taps=features.taps.half(), surface=clouds.surface[chunk])
             parts.append(kept.map(lambda tensor: tensor.cpu().clone()))

@@ -62,12 +62,7 @@ def pretrain(
     from torch.utils.tensorboard import SummaryWriter
 
     device = torch.device(device)
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        model = PointLanguagePretrainer(encoder, settings.groups)
-    if start is not None:
-        load_towers(model, start)
-    model.to(device)
+    model = _towers(encoder, settings, start).to(device)
     optimizer = torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate)
     first, best = 0, {"step": 0.0, "score": -1.0}
     state_path, made_by = out / "pretraining.pt", (encoder, settings, str(start))
@@ -94,6 +89,18 @@ def pretrain(
                     save_towers(model, out)
                 _save_state(state_path, step, model, optimizer, best, made_by)
     return best
+
+
+def _towers(
+    encoder: EncoderConfig, settings: Pretraining, start: Path | None
+) -> PointLanguagePretrainer:
+    """From the seed, or those of an earlier pretraining."""
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        model = PointLanguagePretrainer(encoder, settings.groups, settings.compile)
+    if start is not None:
+        load_towers(model, start)
+    return model
 
 
 def _update(
@@ -124,13 +131,12 @@ def validate(
 ) -> dict[str, float]:
     """Point and object AUROC, and top-1 retrieval of captions among 32 clouds."""
     model.eval()
-    groups = clouds.patch_index.shape[1]  # as many as the finished encoder will use
     point_scores, objects, hits = [], [], []
     tokens = torch.cat([tokenize(wordings[:1]) for wordings in clouds.captions]).to(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         pair = model.encode_text(phrases)
         for chunk in batches(len(clouds), 32):
-            points, surface, _, index = batch(clouds, chunk, groups, device)
+            points, surface, _, index = batch(clouds, chunk, slice(None), device)
             embedding, patch_logits, object_logits = model(points, surface, index, pair)
             text = model.encode_text(tokens[chunk])
             best = (embedding.float() @ text.float().T).argmax(1)

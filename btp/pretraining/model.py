@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from btp.files import write_bytes
@@ -17,9 +18,19 @@ from btp.weights.state_dict import load_strictly, read_checkpoint
 class PointLanguagePretrainer(nn.Module):
     """Both towers, and the patch projection that lets patch tokens meet phrases."""
 
-    def __init__(self, encoder: EncoderConfig, groups: int) -> None:
+    def __init__(self, encoder: EncoderConfig, groups: int, compiled: bool = False) -> None:
+        """Untrained.
+
+        Args:
+            encoder: sizes.
+            groups: patches a cloud while training.
+            compiled: run the point tower's training steps through `torch.compile`.
+        """
         super().__init__()
         self.points = PointBERT(replace(encoder.point, groups=groups))
+        self._in_training = self.points.forward
+        if compiled:
+            self._in_training = torch.compile(self._in_training)
         self.text = TextEncoder(encoder.text)
         width, out = encoder.point.width, encoder.point.embed_dim
         # reads the taps that BTP's heads will read
@@ -42,7 +53,9 @@ class PointLanguagePretrainer(nn.Module):
             patch_index: int64 [B, G, K].
             phrases: float [2, D], normal and defective.
         """
-        features = self.points(points, surface, patch_index)
+        # a validation has other sizes, too few times to be worth a compilation
+        encode = self._in_training if self.training else self.points.forward
+        features = encode(points, surface, patch_index)
         direction = phrases[1] - phrases[0]
         tokens = features.taps.transpose(1, 2).flatten(2)  # [B, G, L C]
         # normalised taps are small; sqrt(C) gives them unit variance

@@ -41,10 +41,12 @@ class Pretraining:
     Attributes:
         steps: of the optimiser.
         batch_size: B clouds a step; each is the others' negative.
-        groups: patches a cloud while training; the encoder may use more afterwards.
+        groups: patches a cloud while training, drawn anew in each step from all that the encoder
+            will use afterwards.
         learning_rate, weight_decay, warmup: of AdamW and its cosine schedule, warm-up in steps.
         contrast, name, point, object: weights of the objectives; names cost nothing at 0.
         bfloat16: autocast both towers.
+        compile: the point tower, by `torch.compile`, which needs a C++ compiler on CPU.
         validate_every: steps between validations; the best is kept.
         seed: of initialisation, order and wordings.
     """
@@ -60,6 +62,7 @@ class Pretraining:
     point: float = 1.0
     object: float = 0.5
     bfloat16: bool = True
+    compile: bool = False
     validate_every: int = 250
     seed: int = 0
 
@@ -111,7 +114,8 @@ def losses(
     pair = words.phrases[int(rng.integers(len(words.phrases)))]
     wordings = (words.captions[i] for i in rows)
     captions = torch.stack([own[int(rng.integers(len(own)))] for own in wordings]).to(device)
-    points, surface, labels, index = batch(corpus, rows, settings.groups, device)
+    drawn = rng.choice(corpus.patch_index.shape[1], settings.groups, replace=False)
+    points, surface, labels, index = batch(corpus, rows, drawn, device)
     points = points @ _rotations(len(rows), rng).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
         text = model.encode_text(torch.cat([pair, captions]))
@@ -129,7 +133,10 @@ def losses(
     }
     if names is not None:
         fits = words.resembles[rows].to(device)
-        terms["name"] = (settings.name, F.cross_entropy(scaled @ names.float().T, fits))
+        # the prior is learned for the embeddings (Menon et al., "Long-tail learning via logit
+        # adjustment", ICLR 2021), or a cloud would look like what the corpus has most of
+        prior = words.resembles.mean(0).log().to(device)
+        terms["name"] = (settings.name, F.cross_entropy(scaled @ names.float().T + prior, fits))
     return terms
 
 
@@ -149,14 +156,17 @@ def _point_loss(patch_logits: Tensor, index: Tensor, labels: Tensor) -> Tensor:
 
 
 def batch(
-    clouds: CorpusClouds, rows: np.ndarray | slice, groups: int, device: torch.device
+    clouds: CorpusClouds,
+    rows: np.ndarray | slice,
+    patches: np.ndarray | slice,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Points [B, N, 3], surface [B, N, F], labels [B, N] and patches [B, G, K] of some clouds."""
     return (
         clouds.points[rows].to(device),
         clouds.surface[rows].to(device).float(),
         clouds.labels[rows].to(device),
-        clouds.patch_index[rows, :groups].to(device).long(),
+        clouds.patch_index[rows][:, patches].to(device).long(),
     )
 
 

@@ -7,7 +7,9 @@ by the parameters alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from btp.data.corpus.assembled import assembled
 from btp.data.corpus.bars import framed, grown, looped, swept
@@ -32,3 +34,13 @@ FAMILIES: dict[str, Callable[[Rng], Shape]] = {
     "swept": swept,
     "turned": turned,
 }
+
+_SHARES = {"turned": 4, "prism": 2, "swept": 2}
+"""How often a family is drawn against the others' 1: by the kinds of thing it spans, so that few
+everyday names stay rare; turned bodies alone are some fifty kinds, from bottle to wheel."""
+
+
+def draw_family(rng: Rng, names: Sequence[str] = tuple(FAMILIES)) -> str:
+    """One of the families, those that span more kinds more often."""
+    shares = np.array([_SHARES.get(name, 1) for name in names])
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from btp.data import defects
 from btp.data.corpus.captions import describe, locate, proportions
 from btp.data.corpus.detail import DETAILS, warp
-from btp.data.corpus.families import FAMILIES
+from btp.data.corpus.families import FAMILIES, draw_family
 from btp.data.corpus.shape import log_uniform, random_turn
 from btp.data.solids import Array, sample
 
@@ -56,7 +56,7 @@ def generate(
         wordings: number of captions.
     """
     rng = np.random.default_rng([seed, index])
-    family = families[int(rng.integers(len(families)))]
+    family = draw_family(rng, families)
     shape = FAMILIES[family](rng)
     one_sided = rng.random() < 0.35
     count = int(log_uniform(rng, *POINTS) * (1.6 if one_sided else 1.0))
