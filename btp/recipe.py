@@ -24,7 +24,8 @@ class Recipe:
         context_tokens: D2. Learned tokens between [start] and the text; the end token moves behind
             them and the sequence stays within the tower's context.
         object_score: D3. Sigmoid of 0.5 global + 0.5 highest patch logit ("max"), or 0.5 global
-            probability + 0.5 mean of the highest 20 % of patch probabilities ("top20").
+            probability + 0.5 mean of the highest 20 % of patch probabilities ("top20"), or as "max"
+            with each patch logit averaged over the 12 nearest patches ("smooth").
         pro: D4. Which figure tables print as P-PRO: "standard" AU-PRO, or the paper's "coverage"
             AUC. Both are always computed.
         patch_temperature: D5. Divides the patch logits; objects always use `object_temperature`.
@@ -52,7 +53,7 @@ class Recipe:
     prompts: Literal["learned", "fixed"] = "learned"
     prompt_texts: tuple[str, str] = ("normal object.", "defective object.")
     context_tokens: int = 4
-    object_score: Literal["max", "top20"] = "max"
+    object_score: Literal["max", "top20", "smooth"] = "max"
     pro: Literal["standard", "coverage"] = "coverage"
     patch_temperature: float = 0.07
     object_temperature: float = 0.07

@@ -129,6 +129,20 @@ def test_object_score_top20_averages_a_fifth_of_the_patches() -> None:
     torch.testing.assert_close(scores.object_scores, 0.5 * whole + 0.5 * top)
 
 
+def test_object_score_smooth_averages_the_nearest_patches() -> None:
+    detector, features = small_detector(object_score="smooth"), small_features()
+    scores = detector(features)
+    direction = detector.text[1] - detector.text[0]
+    whole = features.object_embedding @ direction / 0.07
+    for cloud, index in enumerate(features.patch_index):
+        centres = features.points[cloud, index[:, 0]]
+        near = torch.cdist(centres, centres).sort(1).indices[:, :12]
+        highest = scores.patch_logits[cloud][near].mean(1).max()
+        logit = 0.5 * whole[cloud] + 0.5 * highest
+        torch.testing.assert_close(scores.object_logits[cloud], logit)
+        torch.testing.assert_close(scores.object_scores[cloud], logit.sigmoid())
+
+
 def test_patch_temperature_divides_the_patch_logits() -> None:
     features = small_features()
     cold = small_detector(patch_temperature=0.5)(features).patch_logits

@@ -130,7 +130,7 @@ def small_detector(**switches: object) -> Detector:
     [
         {},
         {"gfcm_input": "surface", "projection": "mlp", "object_score": "top20"},
-        {"gfcm_input": "centred", "uncovered": "nearest", "patch_temperature": 1.0},
+        {"gfcm_input": "centred", "uncovered": "nearest", "object_score": "smooth"},
         {"use_geometry": False, "projection": "mlp"},
         {"use_taps": False},
     ],
