@@ -18,8 +18,8 @@ fpfh data.dataset data.shapes data.defects data.prepare models.text_encoder mode
 models.gfcm models.mgfem models.prompts weights.records weights.text_store calibration data.reading
 models.detector surface data.real3d data.anomaly_shapenet data.folder data.scans weights.download
 weights.models weights.text_cut data.demo data.synthesize data.coverage regions data.parts progress
-weights.sources weights.release_heads data.catalog data.feature_set data.corpus
-data.store
+weights.sources weights.detectors data.catalog data.feature_set data.corpus
+data.store weights.release_heads
 inference training evaluation pretraining data.shared
 stacked
 side_by_side
