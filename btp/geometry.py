@@ -168,13 +168,17 @@ def patches_to_points(
     return mean if uncovered == "zero" else mean.masked_fill(count == 0, torch.nan)
 
 
-def nearest_patch(points: Tensor, patch_index: Tensor) -> Tensor:
-    """Patch whose centre is nearest to each point: points [B, N, 3] -> int64 [B, N].
+def patch_centres(points: Tensor, patch_index: Tensor) -> Tensor:
+    """Centres of patches [B, G, K] of points [B, N, 3]: [B, G, 3].
 
     The first row of each patch is its centre (`knn` puts a point before its neighbours).
     """
-    centres = gather(points, patch_index[..., 0])
-    return knn(points, centres, 1)[..., 0]
+    return gather(points, patch_index[..., 0])
+
+
+def nearest_patch(points: Tensor, patch_index: Tensor) -> Tensor:
+    """Patch whose centre is nearest to each point: points [B, N, 3] -> int64 [B, N]."""
+    return knn(points, patch_centres(points, patch_index), 1)[..., 0]
 
 
 def patch_of_uncovered(points: Tensor, patch_index: Tensor) -> Tensor:
@@ -185,7 +189,7 @@ def patch_of_uncovered(points: Tensor, patch_index: Tensor) -> Tensor:
     if points.is_cuda or torch.compiler.is_exporting():
         return nearest_patch(points, patch_index).masked_fill(covered, -1)
     result = torch.full(covered.shape, -1)
-    centres = gather(points, patch_index[..., 0])
+    centres = patch_centres(points, patch_index)
     for cloud, held in enumerate(covered):
         rows = (~held).nonzero()[:, 0]
         distances = squared_distances(points[cloud, rows][None], centres[cloud][None])

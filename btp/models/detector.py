@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
-from btp.geometry import gather, knn, patch_of_uncovered, patches_to_points
+from btp.geometry import gather, knn, patch_centres, patch_of_uncovered, patches_to_points
 from btp.models.gfcm import GFCM, FoldedGFCM
 from btp.models.mgfem import MGFEM, FoldedMGFEM
 from btp.models.point_encoder import PointBERTConfig
@@ -155,7 +155,7 @@ def _highest(recipe: Recipe, features: Features, patch_logits: Tensor) -> Tensor
     """Of patch logits [B, G], or of their means over the nearest patches: [B]."""
     if recipe.object_score != "smooth":
         return patch_logits.amax(1)
-    centres = gather(features.points, features.patch_index[..., 0])
+    centres = patch_centres(features.points, features.patch_index)
     near = knn(centres, centres, min(NEARBY, centres.shape[1]))
     return gather(patch_logits[..., None], near).mean(2).amax((1, 2))
 

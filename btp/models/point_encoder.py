@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
-from btp.geometry import farthest_point_sample, gather, knn
+from btp.geometry import farthest_point_sample, gather, knn, patch_centres
 from btp.types import Features
 from btp.weights.published import unwrap
 from btp.weights.state_dict import load_strictly, read_checkpoint
@@ -299,7 +299,7 @@ class PointBERT(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Patches relative to their centres, with the further channels, and the centres."""
         config = self.config
-        centres = gather(points, patch_index[..., 0])
+        centres = patch_centres(points, patch_index)
         patches = gather(points, patch_index) - centres[:, :, None]
         if surface is not None:
             extra = gather(surface, patch_index)

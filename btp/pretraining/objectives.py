@@ -76,12 +76,14 @@ class Words:
         phrases: pairs of `PHRASES`.
         names: "a <noun>" of every noun.
         resembles: float [M, names], how well each name fits each cloud; rows sum to 1.
+        log_prior: float [names], logarithm of how often a name fits.
     """
 
     captions: list[Tensor]
     phrases: list[Tensor]
     names: Tensor
     resembles: Tensor
+    log_prior: Tensor
 
     @classmethod
     def of(cls, corpus: CorpusClouds, length: int, device: torch.device) -> Words:
@@ -92,11 +94,13 @@ class Words:
         for row, own in zip(resembles, corpus.nouns, strict=True):
             for rank, noun in enumerate(own):
                 row[column[noun]] += NAME_DECAY**rank
+        resembles /= resembles.sum(1, keepdim=True)
         return cls(
             captions=[tokenize(wordings, length) for wordings in corpus.captions],
             phrases=[tokenize(pair, length).to(device) for pair in PHRASES],
             names=tokenize([f"{article(noun)} {noun}" for noun in nouns], length).to(device),
-            resembles=resembles / resembles.sum(1, keepdim=True),
+            resembles=resembles,
+            log_prior=resembles.mean(0).log().to(device),
         )
 
 
@@ -135,8 +139,8 @@ def losses(
         fits = words.resembles[rows].to(device)
         # the prior is learned for the embeddings (Menon et al., "Long-tail learning via logit
         # adjustment", ICLR 2021), or a cloud would look like what the corpus has most of
-        prior = words.resembles.mean(0).log().to(device)
-        terms["name"] = (settings.name, F.cross_entropy(scaled @ names.float().T + prior, fits))
+        logits = scaled @ names.float().T + words.log_prior
+        terms["name"] = (settings.name, F.cross_entropy(logits, fits))
     return terms
 
 
