@@ -8,11 +8,13 @@ import pytest
 
 import btp.data.corpus
 from btp.data import defects, shapes
+from btp.data.corpus.bars import _jointed_nouns
 from btp.data.corpus.captions import BAD, DEFECTS, GOOD
 from btp.data.corpus.detail import DETAILS
 from btp.data.corpus.families import FAMILIES, draw_family
 from btp.data.corpus.items import POINTS, generate
 from btp.data.corpus.solids import hull, limbs, loft, loop, radial
+from btp.data.corpus.turned import _turned_nouns
 from btp.data.solids import sample
 from btp.models.text_encoder import tokenize
 
@@ -52,7 +54,7 @@ def test_families_that_span_more_are_drawn_more_often():
     rng = np.random.default_rng(0)
     drawn = Counter(draw_family(rng) for _ in range(2000))
     assert drawn.keys() == FAMILIES.keys()
-    assert 3 < drawn["turned"] / drawn["lump"] < 5
+    assert 4.5 < drawn["turned"] / drawn["lump"] < 8
     assert {draw_family(rng, ["lump"]) for _ in range(5)} == {"lump"}
 
 
@@ -92,6 +94,31 @@ def test_families_are_bodies_with_words(family):
         outside = ~shape.solid.contains(points + step * normals)
         assert outside.mean() > 0.85  # coarse meshes and thin walls miss a few
         assert inside.mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("radii", "noun"),
+    [
+        ([0.6, 0.2, 0.2, 0.9, 1.0], "goblet"),  # foot, stem, cup
+        ([0.8, 1.0, 1.0, 0.3, 0.3], "bottle"),  # body, neck
+        ([0.5, 0.9, 1.0, 0.7, 0.8], "vase"),  # belly, wide mouth
+        ([0.9, 0.9, 1.0, 1.0, 1.0], "tumbler"),
+    ],
+)
+def test_vessels_are_named_by_their_profile(radii, noun):
+    height = 3.0
+    outer = np.column_stack([radii, np.linspace(0, height, len(radii))])
+    assert _turned_nouns(height, outer, hollow=True, open_floor=False)[0] == noun
+    assert _turned_nouns(height, outer, hollow=False, open_floor=False)[0] != noun
+
+
+@pytest.mark.parametrize(
+    ("angles", "straights", "noun"),
+    [([1.5], [1, 0.5], "elbow"), ([3.0], [2, 0.3], "hook"), ([3.1], [1, 1], "hairpin")],
+)
+def test_bent_bars_are_named_by_their_angle(angles, straights, noun):
+    arguments = np.array(angles), np.array(straights), True, np.zeros(len(angles))
+    assert _jointed_nouns(*arguments)[0] == noun
 
 
 @pytest.mark.parametrize("detail", DETAILS, ids=lambda detail: detail.__name__)

@@ -17,18 +17,21 @@ from btp.data.solids import Array, Solid, difference, extrude, moved, sweep, uni
 
 
 def swept(rng: Rng) -> Shape:
-    """A round bar along a curve: bows, hooks, spirals, springs, wires."""
+    """A round bar along a curve: bows, hooks, elbows, springs, wires."""
     style, t = rng.random(), np.linspace(0, 1, 140)
     thick = rng.uniform(0.06, 0.22)
-    if style < 0.3:
+    if style > 0.6:
+        path, tightest, nouns = _jointed(rng)
+        thick, traits = min(thick, 0.8 * tightest), ["bent", "curved"]
+    elif style < 0.2:
         bend = rng.uniform(0.5, 5)
         path = np.column_stack([np.cos(bend * t), np.sin(bend * t), rng.uniform(0, 0.5) * t])
         path *= 1 / max(bend, 1.5) * 2.5
         nouns = ["hook", "horseshoe", "open ring"] if bend > 2.5 else ["bow", "handle", "banana"]
-        if 1.2 < bend < 2:
+        if 1.2 < bend < 2 and thick > 0.14:
             nouns = ["elbow", "bent pipe", "bow"]
         traits = ["curved", "bent"]
-    elif style < 0.55:
+    elif style < 0.4:
         turns, rise = rng.uniform(1.5, 5), rng.uniform(0.4, 2.5)
         thick = min(thick, 0.32 * rise / turns + 0.03)
         wide = 1 - rng.uniform(0, 0.7) * t
@@ -49,6 +52,51 @@ def swept(rng: Rng) -> Shape:
         return Shape(solid, nouns, traits, ["rounded ends"])
     solid = difference(solid, _bore(path, rng.uniform(0.5, 0.8) * radii))
     return Shape(solid, [*nouns, "pipe", "hose"], [*traits, "hollow"], ["two open ends"])
+
+
+def _jointed(rng: Rng) -> tuple[Array, float, list[str]]:
+    """One to three arcs with straight pieces between: path [S, 3], smallest bend radius, nouns."""
+    count = int(rng.choice([1, 2, 3], p=[0.55, 0.25, 0.2]))
+    angles = rng.uniform(0.8, 4.0, count) if count == 1 else rng.uniform(0.6, 2.8, count)
+    radii = rng.uniform(0.3, 0.9, count)
+    straights = np.where(rng.random(count + 1) < 0.8, rng.uniform(0.1, 2, count + 1), 0.02)
+    flat = rng.random() < 0.6
+    sides = np.where(rng.random(count) < 0.5, np.pi, 0.0)  # which way each arc turns
+    rolls = sides if flat else rng.uniform(0, 2 * np.pi, count)
+    place, ahead, side = np.zeros(3), np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
+    points = [place]
+    for long, angle, radius, roll in zip(straights, angles, radii, rolls, strict=False):
+        points += _straight(place, ahead, long)
+        side = np.cos(roll) * side + np.sin(roll) * np.cross(ahead, side)
+        centre = points[-1] + radius * side
+        t = np.linspace(0, angle, 2 + int(angle * radius / 0.03))[1:, None]
+        points += list(centre + radius * (np.sin(t) * ahead - np.cos(t) * side))
+        place, turn = points[-1], (np.cos(angle), np.sin(angle))
+        ahead, side = turn[0] * ahead + turn[1] * side, turn[0] * side - turn[1] * ahead
+    points += _straight(place, ahead, straights[-1])
+    path = np.array(points)
+    size = 1 / np.abs(path - path.mean(0)).max()
+    return path * size, float(radii.min() * size), _jointed_nouns(angles, straights, flat, sides)
+
+
+def _straight(start: Array, ahead: Array, long: float) -> list[Array]:
+    """Points after `start` on a straight piece of that length, as dense as those of the arcs."""
+    return [start + s * ahead for s in np.linspace(0, long, 1 + max(2, int(long / 0.03)))[1:]]
+
+
+def _jointed_nouns(angles: Array, straights: Array, flat: bool, sides: Array) -> list[str]:
+    if len(angles) == 1:
+        even = straights.min() > 0.6 * straights.max()
+        if 2.6 < angles[0] < 3.6 and even and straights.max() > 0.4:
+            return ["hairpin", "horseshoe", "hook"]
+        if angles[0] > 2.3:
+            return ["hook", "crook"] if straights.max() > 0.3 else ["horseshoe", "open ring"]
+        return ["elbow", "bent pipe"] if angles[0] < 2.0 else ["bent pipe", "elbow", "hook"]
+    if len(angles) == 2 and flat:
+        if sides[1] == 0 and 2 < angles.sum() < 4.2:  # the side is kept: both turn the same way
+            return ["handle", "staple"]
+        return ["crank", "bent pipe"]
+    return ["bent pipe", "exhaust pipe", "wire"]
 
 
 def _bore(path: Array, radii: Array) -> Solid:

@@ -14,10 +14,10 @@ import numpy as np
 from btp.data.corpus.assembled import assembled
 from btp.data.corpus.bars import framed, grown, looped, swept
 from btp.data.corpus.lumps import faceted, lump, squared
-from btp.data.corpus.machined import machined, plate
+from btp.data.corpus.machined import machined, plate, spoked
 from btp.data.corpus.prisms import beam, prism
 from btp.data.corpus.shape import Rng, Shape
-from btp.data.corpus.turned import turned
+from btp.data.corpus.turned import threaded, turned
 
 FAMILIES: dict[str, Callable[[Rng], Shape]] = {
     "assembled": assembled,
@@ -30,12 +30,14 @@ FAMILIES: dict[str, Callable[[Rng], Shape]] = {
     "machined": machined,
     "plate": plate,
     "prism": prism,
+    "spoked": spoked,
     "squared": squared,
     "swept": swept,
+    "threaded": threaded,
     "turned": turned,
 }
 
-_SHARES = {"turned": 4, "prism": 2, "swept": 2}
+_SHARES = {"turned": 6, "prism": 2, "swept": 2, "threaded": 0.6}
 """How often a family is drawn against the others' 1: by the kinds of thing it spans, so that few
 everyday names stay rare; turned bodies alone are some fifty kinds, from bottle to wheel."""
 

@@ -1,4 +1,4 @@
-"""Corpus families: plates and blocks with designed holes, ribs, studs, bores and slots."""
+"""Corpus families: plates and blocks with holes, ribs, bores and slots, and arms around a hub."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from btp.data.corpus.shape import (
     TIPPED,
     Rng,
     Shape,
+    about_z,
     count_word,
     pick,
 )
 from btp.data.corpus.solids import disc, rectangle
-from btp.data.solids import difference, extrude, moved, union
+from btp.data.solids import Array, difference, extrude, moved, revolve, union
 
 
 def plate(rng: Rng) -> Shape:
@@ -118,3 +119,43 @@ def machined(rng: Rng) -> Shape:
     return Shape(
         solid, nouns, ["machined", "blocky" if blocky else "cylindrical"], parts or ["sharp edges"]
     )
+
+
+def spoked(rng: Rng) -> Shape:
+    """Arms around a hub, free or within a rim: wheels, fans, star knobs, windmills."""
+    number, rimmed = int(rng.integers(2, 10)), rng.random() < 0.6
+    hub, tall, flat = rng.uniform(0.12, 0.4), rng.uniform(0.1, 0.7), rng.uniform(0.04, 0.2)
+    wide, tip = rng.uniform(0.05, 0.2) * 6 / (number + 3), rng.uniform(0.4, 2.0)
+    tilt = rng.uniform(0.25, 0.9) if not rimmed and rng.random() < 0.6 else 0.0
+    reach = 1.0 if rimmed else rng.uniform(1.3, 4) * hub
+    outline = np.array(
+        [(0.7 * hub, -wide), (reach, -wide * tip), (reach, wide * tip), (0.7 * hub, wide)]
+    )
+    arm = moved(extrude([outline], flat), _about_x(tilt))
+    arms = [moved(arm, about_z(2 * np.pi * i / number)) for i in range(number)]
+    pieces = [extrude([disc(hub, corners=56)], tall), *arms]
+    parts = [f"{count_word(number)} {'spokes' if rimmed else 'blades' if tilt else 'arms'}"]
+    if rimmed:
+        thick, high = rng.uniform(0.05, 0.18), rng.uniform(0.06, 0.4)
+        edge = rectangle(2 * thick, high) if rng.random() < 0.5 else disc(1.0) * (thick, high / 2)
+        pieces.append(revolve(edge + np.array([1.0, 0.0])))
+        parts.append("a rim")
+    solid = union(*pieces)
+    if rng.random() < 0.6:
+        solid = difference(solid, extrude([disc(rng.uniform(0.2, 0.7) * hub)], 2.0))
+        parts.append("a bore through its hub")
+    if rimmed:
+        nouns, traits = ["wheel", "steering wheel"], ["round", "spoked"]
+    elif tilt:
+        nouns, traits = ["propeller", "fan"], ["bladed"]
+    elif reach < 2 * hub:
+        nouns, traits = ["star knob", "star"], ["star-shaped"]
+    else:
+        nouns, traits = ["windmill", "star", "turnstile"], ["star-shaped", "flat"]
+    return Shape(solid, nouns, traits, parts)
+
+
+def _about_x(angle: float) -> Array:
+    """Rotation [3, 3] about the x axis, in radians."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([(1, 0, 0), (0, c, -s), (0, s, c)])

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from btp.data.corpus.shape import (
-    Rng,
-    Shape,
-    log_uniform,
-    pick,
-)
-from btp.data.corpus.solids import Section, loft
-from btp.data.solids import Array, extrude
+from btp.data.corpus.shape import Rng, Shape, count_word, log_uniform, pick
+from btp.data.corpus.solids import Section, disc, loft
+from btp.data.solids import Array, difference, extrude, moved
 
 POLYGONS = {3: "triangular", 4: "square", 5: "five-sided", 6: "hexagonal", 8: "eight-sided"}
 
@@ -75,8 +70,8 @@ def _section(rng: Rng) -> tuple[Section, list[str], list[str]]:
     if waves > 9:
         return wave_section(waves, depth, sharp), ["gear", "cog", "toothed wheel"], ["toothed"]
     if sharp < 1.5:
-        return wave_section(waves, depth, sharp), ["flower", "cushion", "knob"], ["lobed"]
-    return wave_section(waves, depth, sharp), ["star", "cross", "knob"], ["star-shaped"]
+        return wave_section(waves, depth, sharp), ["flower", "cushion", "star knob"], ["lobed"]
+    return wave_section(waves, depth, sharp), ["star", "cross", "star knob"], ["star-shaped"]
 
 
 def beam(rng: Rng) -> Shape:
@@ -91,16 +86,30 @@ def beam(rng: Rng) -> Shape:
             [[(0.0, 0.0)], np.cumsum(steps * rng.uniform(0.6, 1, (len(steps), 1)), 0)]
         )
         nouns, traits = ["bracket", "angle iron", "channel", "step"], ["bent", "angular"]
+        holed = rng.random(turns + 1) < 0.5 * (rng.random() < 0.7)
     else:
         t = np.linspace(0, 1, 60)
         waves, high = rng.uniform(0.5, 3), rng.uniform(0.15, 0.6)
         line = np.column_stack([2 * t, high * np.sin(2 * np.pi * waves * t)])
         wave = waves > 1.2
         nouns = ["corrugated sheet", "wavy panel"] if wave else ["gutter", "roof tile", "arch"]
-        traits = ["wavy" if wave else "arched"]
+        traits, holed = ["wavy" if wave else "arched"], np.zeros(len(line) - 1, bool)
     tangent = np.gradient(line, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     side = np.column_stack([-tangent[:, 1], tangent[:, 0]]) * wall / 2
     outline = np.concatenate([line - side, (line + side)[::-1]])
-    solid = extrude([outline - outline.mean(0)], rng.uniform(0.5, 3))
-    return Shape(solid, nouns, [*traits, "thin-walled"], [])
+    depth = rng.uniform(0.5, 3)
+    solid = extrude([outline - outline.mean(0)], depth)
+    if not holed.any():
+        return Shape(solid, nouns, [*traits, "thin-walled"], [])
+    size, bolts = rng.uniform(0.08, 0.2), int(rng.integers(1, 3))
+    tools = []
+    for start, end in zip(line[:-1][holed], line[1:][holed], strict=True):
+        along = (end - start) / np.linalg.norm(end - start)
+        turn = np.array([(0, along[0], along[1]), (0, along[1], -along[0]), (1, 0, 0)])
+        middle = (start + end) / 2 - outline.mean(0)
+        for level in np.linspace(-depth / 4, depth / 4, bolts) if bolts > 1 else [0.0]:
+            pin = extrude([disc(size)], 3 * wall)
+            tools.append(moved(pin, turn, (*middle, level)))
+    parts = [f"{count_word(len(tools))} bolt holes"]
+    return Shape(difference(solid, *tools), nouns, [*traits, "thin-walled"], parts)

@@ -25,7 +25,7 @@ from btp.surface import local_geometry, surface_channels
 from btp.types import Cloud
 
 SHARD = 128  # clouds a file
-FORMAT = "4"  # raise it when the same seed gives other clouds or a shard other contents
+FORMAT = "5"  # raise it when the same seed gives other clouds or a shard other contents
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Corpus family: random profiles turned about an axis."""
+"""Corpus families: random profiles turned about an axis, and threaded shafts."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from btp.data.corpus.shape import (
     log_uniform,
     pick,
 )
-from btp.data.solids import Array, revolve
+from btp.data.corpus.solids import rectangle
+from btp.data.solids import Array, difference, extrude, moved, revolve
 
 
 def turned(rng: Rng) -> Shape:
     """A random profile turned about an axis: solid or hollow, smooth or stepped, with relief."""
     height, outer, smooth = _random_profile(rng)
-    hollow = rng.random() < 0.5
+    hollow = rng.random() < 0.6
     wall = rng.uniform(0.04, 0.12)
     if hollow:
         floor = rng.uniform(1.0, 2.0) * wall if rng.random() < 0.85 else -1.0
+        if floor > 0:
+            floor += _stem(outer)  # a cup on a stem is no tube
         outline, parts = _hollow(outer, wall, floor)
     else:
         outline, parts = np.concatenate([[[0, 0]], outer, [[0, outer[-1, 1]]]]), []
     relief, more = _relief(rng, height)
     nouns = _turned_nouns(height, outer, hollow, open_floor=hollow and floor < 0)
     if not hollow and height > 2 and any("thread" in words for words in more):
-        nouns = ["screw", "bolt", "threaded rod"]
+        nouns = ["threaded rod", "stud", "screw"]
     traits = ["round", "hollow" if hollow else "solid", "smooth" if smooth else "stepped"]
     step = 0.02 if "thread" in " ".join(more) else 0.04
     solid = revolve(outline, relief, step)
@@ -38,11 +41,58 @@ def turned(rng: Rng) -> Shape:
     return Shape(solid, nouns, traits, parts + more, ends)
 
 
+def threaded(rng: Rng) -> Shape:
+    """A shaft with a thread along some of it, perhaps a head and a point: screws, studs, worms."""
+    long, pitch, depth = rng.uniform(2, 9), rng.uniform(0.25, 0.9), rng.uniform(0.06, 0.2)
+    headed, pointed = rng.random() < 0.7, rng.random() < 0.4
+    tip = rng.uniform(0.8, 2.5) if pointed else rng.uniform(0.05, 0.3)
+    outline = [(0.0, 0.0), (0.05 if pointed else 0.75, 0.0), (1.0, tip), (1.0, long)]
+    high, parts, traits = long, ["a screw thread"], ["long", "threaded"]
+    if headed:
+        wide, tall = rng.uniform(1.5, 2.8), rng.uniform(0.4, 1.8)
+        high = long + tall
+        outline += [
+            [(wide, high)],  # countersunk
+            [(wide, long), (wide, high)],
+            [(wide, long), (0.9 * wide, long + 0.5 * tall), (0.55 * wide, high - 0.1 * tall)],
+        ][int(rng.integers(3))]
+        parts.append("a wide head")
+    outline.append((0.0, high))
+    if pointed:
+        parts.append("a pointed tip")
+    plain = rng.uniform(0, 0.6) * (long - tip) if rng.random() < 0.5 else 0.0
+    sharp, starts = rng.uniform(0.5, 4), int(rng.integers(1, 3))
+
+    def thread(angle: Array, level: Array) -> Array:
+        wave = np.tanh(sharp * np.cos(2 * np.pi * level / pitch + starts * angle)) / np.tanh(sharp)
+        on = np.clip(np.minimum(level, long - plain - level) / (0.5 * pitch), 0, 1)
+        return np.asarray(1 + depth * wave * on)
+
+    solid = revolve(np.array(outline), thread, step=pitch / 10)
+    if headed and rng.random() < 0.6:
+        cut = [rectangle(0.5, 6)] if rng.random() < 0.5 else [_cross(0.45, 0.65 * wide)]
+        sunk = rng.uniform(0.3, 0.7) * tall
+        solid = difference(solid, moved(extrude(cut, 1.0), None, (0, 0, high + 0.5 - sunk)))
+        parts.append("a slot in its head")
+    nouns = ["screw", "bolt"] if headed else ["threaded rod", "stud"]
+    return Shape(solid, nouns, traits, parts, ("the tip", "the head" if headed else "the top"))
+
+
+def _cross(wide: float, reach: float) -> Array:
+    """Outline [12, 2] of a cross with arms of that width and reach."""
+    w, r = wide / 2, reach
+    corner = np.array([(w, w), (w, r), (-w, r)])
+    quarter = np.array([(0, -1), (1, 0)])
+    return np.concatenate([corner @ np.linalg.matrix_power(quarter, k).T for k in range(4)])
+
+
 def _random_profile(rng: Rng) -> tuple[float, Array, bool]:
     """Height, outer profile [P, 2] from bottom to top (largest radius 1), and if it is smooth."""
-    height = log_uniform(rng, 0.15, 6)
+    height = log_uniform(rng, 0.25, 6)
     knots = int(rng.integers(2, 8))
     radii = rng.uniform(0.25, 1, knots) if rng.random() < 0.7 else 1 - 0.2 * rng.random(knots)
+    if knots > 2 and rng.random() < 0.5:  # broad and narrow in turn: feet, stems, bellies, necks
+        radii = np.where(rng.random(knots) < 0.5, 0.45 * radii, rng.uniform(0.75, 1, knots))
     radii /= radii.max()
     levels = np.sort(rng.random(knots)) * 0.6 + np.linspace(0, 1, knots) * 0.4
     levels = (levels - levels[0]) / (levels[-1] - levels[0]) * height
@@ -69,6 +119,17 @@ def _hollow(outer: Array, wall: float, floor: float) -> tuple[Array, list[str]]:
     return np.concatenate([[[0, outer[0, 1]]], outer, inner, low]), ["an open mouth", "a thin wall"]
 
 
+def _stem(outer: Array) -> float:
+    """Height of the waist above the foot of an outer profile [P, 2] that stands on a stem, or 0."""
+    level = outer[:, 1] / outer[-1, 1]
+    middle = np.linspace(0.08, 0.6, 40)
+    waist = np.interp(middle, level, outer[:, 0])
+    thinnest = int(waist.argmin())
+    narrow = waist[thinnest] < 0.45 and outer[0, 0] > 1.3 * waist[thinnest]
+    cup = outer[level > middle[thinnest], 0].max() > 1.8 * waist[thinnest]
+    return float(middle[thinnest] * outer[-1, 1]) if narrow and cup else 0.0
+
+
 def _turned_nouns(height: float, outer: Array, hollow: bool, open_floor: bool) -> list[str]:
     """Everyday things of about these proportions."""
     ratio = height / 2
@@ -78,17 +139,7 @@ def _turned_nouns(height: float, outer: Array, hollow: bool, open_floor: bool) -
     if open_floor:
         return ["tube", "pipe", "sleeve"] if ratio > 0.7 else ["ring", "collar", "hoop"]
     if hollow:
-        if ratio < 0.3:
-            return ["plate", "saucer", "dish", "tray"]
-        if mouth < 0.5:
-            return ["bottle", "flask", "vase", "jug"] if ratio > 1.1 else ["jar", "pot", "urn"]
-        if ratio < 0.7:
-            return ["bowl", "basin", "pan", "dish"]
-        if middle.min() < 0.55 and mouth > 0.65:
-            return ["goblet", "wine glass", "vase", "chalice"]
-        if ratio < 1.3:
-            return ["cup", "pot", "bucket", "mug"]
-        return ["vase", "tumbler", "glass", "beaker"]
+        return _vessel_nouns(ratio, mouth, foot, middle, _stem(outer) > 0)
     if ratio < 0.3:
         return (
             ["disc", "wheel", "coin", "lid"] if middle.min() > 0.8 else ["wheel", "pulley", "disc"]
@@ -97,13 +148,32 @@ def _turned_nouns(height: float, outer: Array, hollow: bool, open_floor: bool) -
         if mouth < 0.4 and foot < 0.4:
             return ["spinning top", "bead", "ball"]
         if middle.max() > 1.5 * min(mouth, foot):
-            return ["knob", "bell", "mushroom"]
-        return ["drum", "barrel", "knob", "spool"]
+            return ["knob", "mushroom"]
+        return ["drum", "barrel", "spool"]
     if middle.min() > 0.8:
         return ["rod", "pin", "column", "shaft"]
     if mouth < 0.5 < middle.max():
-        return ["bottle", "bowling pin", "chess piece", "pawn"]
+        return ["bowling pin", "chess piece", "pawn"]
     return ["spindle", "table leg", "candlestick", "post"]
+
+
+def _vessel_nouns(
+    ratio: float, mouth: float, foot: float, middle: Array, stemmed: bool
+) -> list[str]:
+    """Of a hollow body by height over width, its radii on the way up, and if it has a stem."""
+    if ratio < 0.3:
+        return ["plate", "saucer", "dish", "tray"]
+    if stemmed and mouth > 0.55:
+        return ["goblet", "wine glass", "chalice"]
+    if mouth < 0.5 and ratio > 0.9:
+        necked = middle[-1] < 0.55
+        return ["bottle", "carafe"] if necked else ["flask", "gourd"]
+    if ratio < 0.7:
+        return ["bowl", "basin", "pan", "dish"]
+    neck = min(middle[3:].min(), mouth)
+    if middle[:4].max() > 1.2 * max(neck, 0.9 * foot):
+        return ["vase", "urn", "amphora"] if ratio > 0.8 else ["pot", "jar", "urn"]
+    return ["cup", "bucket", "mug", "pot"] if ratio < 1.3 else ["tumbler", "beaker", "glass"]
 
 
 def _relief(rng: Rng, height: float) -> tuple[Callable[[Array, Array], Array] | None, list[str]]:
