@@ -21,15 +21,15 @@ def swept(rng: Rng) -> Shape:
     style, t = rng.random(), np.linspace(0, 1, 140)
     thick = rng.uniform(0.06, 0.22)
     if style > 0.6:
-        path, tightest, nouns = _jointed(rng)
-        thick, traits = min(thick, 0.8 * tightest), ["bent", "curved"]
+        path, thick, nouns = _jointed(rng, thick)
+        traits = ["bent", "curved"]
     elif style < 0.2:
         bend = rng.uniform(0.5, 5)
         path = np.column_stack([np.cos(bend * t), np.sin(bend * t), rng.uniform(0, 0.5) * t])
         path *= 1 / max(bend, 1.5) * 2.5
         nouns = ["hook", "horseshoe", "open ring"] if bend > 2.5 else ["bow", "handle", "banana"]
         if 1.2 < bend < 2 and thick > 0.14:
-            nouns = ["elbow", "bent pipe", "bow"]
+            nouns = ["elbow", "bent rod", "bow"]
         traits = ["curved", "bent"]
     elif style < 0.4:
         turns, rise = rng.uniform(1.5, 5), rng.uniform(0.4, 2.5)
@@ -51,10 +51,24 @@ def swept(rng: Rng) -> Shape:
     if "coiled" in traits or rng.random() < 0.6:
         return Shape(solid, nouns, traits, ["rounded ends"])
     solid = difference(solid, _bore(path, rng.uniform(0.5, 0.8) * radii))
-    return Shape(solid, [*nouns, "pipe", "hose"], [*traits, "hollow"], ["two open ends"])
+    nouns = [noun.replace("rod", "pipe") for noun in nouns]
+    nouns = list(dict.fromkeys([*nouns, "pipe", "hose"]))
+    return Shape(solid, nouns, [*traits, "hollow"], ["two open ends"])
 
 
-def _jointed(rng: Rng) -> tuple[Array, float, list[str]]:
+def _jointed(rng: Rng, thick: float) -> tuple[Array, float, list[str]]:
+    """Arcs and straight pieces: path [S, 3], how thick a bar may be up to `thick`, and nouns."""
+    while True:
+        path, tightest, nouns = _bent(rng)
+        bar = min(thick, 0.8 * tightest)
+        some = path[:: max(1, len(path) // 100)]
+        along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(some, axis=0), axis=1))])
+        apart = np.linalg.norm(some[:, None] - some, axis=2)
+        if (apart[np.abs(along[:, None] - along) > 4 * bar] > 2.2 * bar).all():
+            return path, bar, nouns  # no leg runs through another
+
+
+def _bent(rng: Rng) -> tuple[Array, float, list[str]]:
     """One to three arcs with straight pieces between: path [S, 3], smallest bend radius, nouns."""
     count = int(rng.choice([1, 2, 3], p=[0.55, 0.25, 0.2]))
     angles = rng.uniform(0.8, 4.0, count) if count == 1 else rng.uniform(0.6, 2.8, count)
@@ -91,20 +105,21 @@ def _jointed_nouns(angles: Array, straights: Array, flat: bool, sides: Array) ->
             return ["hairpin", "horseshoe", "hook"]
         if angles[0] > 2.3:
             return ["hook", "crook"] if straights.max() > 0.3 else ["horseshoe", "open ring"]
-        return ["elbow", "bent pipe"] if angles[0] < 2.0 else ["bent pipe", "elbow", "hook"]
+        return ["elbow", "bent rod"] if angles[0] < 2.0 else ["bent rod", "elbow", "hook"]
     if len(angles) == 2 and flat:
-        if sides[1] == 0 and 2 < angles.sum() < 4.2:  # the side is kept: both turn the same way
-            return ["handle", "staple"]
-        return ["crank", "bent pipe"]
-    return ["bent pipe", "exhaust pipe", "wire"]
+        if sides[1]:  # the side is changed: there and back
+            return ["crank", "bent rod"]
+        return ["handle", "staple"] if 2 < angles.sum() < 4.2 else ["bent rod", "hook"]
+    return ["bent rod", "wire"]
 
 
 def _bore(path: Array, radii: Array) -> Solid:
     """What to cut out of a bar along `path` [S, 3] to make it a pipe, open at both ends."""
     first, last = 2 * path[0] - path[1], 2 * path[-1] - path[-2]
-    reach = 2 * radii.max() / np.linalg.norm(path[1] - path[0])
-    head = path[0] + np.linspace(reach, 1, 12)[:, None] * (first - path[0])
-    tail = path[-1] + np.linspace(1, reach, 12)[:, None] * (last - path[-1])
+    reach = 2 * radii.max()
+    ahead, behind = (v / np.linalg.norm(v) for v in (first - path[0], last - path[-1]))
+    head = path[0] + np.linspace(reach, 0.05 * reach, 12)[:, None] * ahead
+    tail = path[-1] + np.linspace(0.05 * reach, reach, 12)[:, None] * behind
     widths = np.concatenate([np.full(12, radii[0]), radii, np.full(12, radii[-1])])
     return sweep(np.concatenate([head, path, tail]), widths)
 

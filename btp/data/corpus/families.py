@@ -2,7 +2,8 @@
 
 None is a category of the demo set and none uses its generators. A family spans what a category does
 not: every call draws another kind of thing. Its words are comparisons with everyday things, decided
-by the parameters alone.
+by the parameters alone. Things of the demo's kinds are among them, screws and wheels, hooks and
+goblets: a name can only be learned from what may bear it.
 """
 
 from __future__ import annotations

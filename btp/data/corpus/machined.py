@@ -9,12 +9,13 @@ from btp.data.corpus.shape import (
     TIPPED,
     Rng,
     Shape,
+    about_x,
     about_z,
     count_word,
     pick,
 )
 from btp.data.corpus.solids import disc, rectangle
-from btp.data.solids import Array, difference, extrude, moved, revolve, union
+from btp.data.solids import difference, extrude, moved, revolve, union
 
 
 def plate(rng: Rng) -> Shape:
@@ -127,13 +128,14 @@ def spoked(rng: Rng) -> Shape:
     hub, tall, flat = rng.uniform(0.12, 0.4), rng.uniform(0.1, 0.7), rng.uniform(0.04, 0.2)
     wide, tip = rng.uniform(0.05, 0.2) * 6 / (number + 3), rng.uniform(0.4, 2.0)
     tilt = rng.uniform(0.25, 0.9) if not rimmed and rng.random() < 0.6 else 0.0
-    reach = 1.0 if rimmed else rng.uniform(1.3, 4) * hub
-    outline = np.array(
-        [(0.7 * hub, -wide), (reach, -wide * tip), (reach, wide * tip), (0.7 * hub, wide)]
-    )
-    arm = moved(extrude([outline], flat), _about_x(tilt))
-    arms = [moved(arm, about_z(2 * np.pi * i / number)) for i in range(number)]
-    pieces = [extrude([disc(hub, corners=56)], tall), *arms]
+    reach = np.sqrt(1 - (wide * tip) ** 2) if rimmed else rng.uniform(1.3, 4) * hub
+    tall *= reach
+    outline = np.array([(0, -wide), (reach, -wide * tip), (reach, wide * tip), (0, wide)])
+    pieces = [extrude([disc(hub, corners=56)], tall)]
+    for i in range(number):
+        # of faces in one plane both would stay, so no two arms are equally thick
+        arm = moved(extrude([outline], flat * (1 + 0.004 * i)), about_x(tilt))
+        pieces.append(moved(arm, about_z(2 * np.pi * i / number)))
     parts = [f"{count_word(number)} {'spokes' if rimmed else 'blades' if tilt else 'arms'}"]
     if rimmed:
         thick, high = rng.uniform(0.05, 0.18), rng.uniform(0.06, 0.4)
@@ -148,14 +150,10 @@ def spoked(rng: Rng) -> Shape:
         nouns, traits = ["wheel", "steering wheel"], ["round", "spoked"]
     elif tilt:
         nouns, traits = ["propeller", "fan"], ["bladed"]
+    elif number == 2:
+        nouns, traits = ["lever", "handle"], ["long"]
     elif reach < 2 * hub:
         nouns, traits = ["star knob", "star"], ["star-shaped"]
     else:
-        nouns, traits = ["windmill", "star", "turnstile"], ["star-shaped", "flat"]
+        nouns, traits = ["windmill", "star", "turnstile"], ["star-shaped"]
     return Shape(solid, nouns, traits, parts)
-
-
-def _about_x(angle: float) -> Array:
-    """Rotation [3, 3] about the x axis, in radians."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([(1, 0, 0), (0, c, -s), (0, s, c)])

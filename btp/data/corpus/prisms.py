@@ -102,14 +102,14 @@ def beam(rng: Rng) -> Shape:
     solid = extrude([outline - outline.mean(0)], depth)
     if not holed.any():
         return Shape(solid, nouns, [*traits, "thin-walled"], [])
-    size, bolts = rng.uniform(0.08, 0.2), int(rng.integers(1, 3))
+    size, bolts = min(rng.uniform(0.08, 0.2), depth / 6), int(rng.integers(1, 3))
     tools = []
     for start, end in zip(line[:-1][holed], line[1:][holed], strict=True):
         along = (end - start) / np.linalg.norm(end - start)
-        turn = np.array([(0, along[0], along[1]), (0, along[1], -along[0]), (1, 0, 0)])
+        turn = np.array([(0, along[0], -along[1]), (0, along[1], along[0]), (1, 0, 0)])
         middle = (start + end) / 2 - outline.mean(0)
         for level in np.linspace(-depth / 4, depth / 4, bolts) if bolts > 1 else [0.0]:
             pin = extrude([disc(size)], 3 * wall)
             tools.append(moved(pin, turn, (*middle, level)))
-    parts = [f"{count_word(len(tools))} bolt holes"]
+    parts = [f"{count_word(len(tools))} bolt holes" if len(tools) > 1 else "a bolt hole"]
     return Shape(difference(solid, *tools), nouns, [*traits, "thin-walled"], parts)

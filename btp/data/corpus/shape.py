@@ -71,6 +71,12 @@ def random_turn(rng: Rng) -> Array:
     return matrix
 
 
+def about_x(angle: float) -> Array:
+    """Rotation [3, 3] about the x axis, in radians."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([(1, 0, 0), (0, c, -s), (0, s, c)])
+
+
 def about_z(angle: float) -> Array:
     """Rotation [3, 3] about the z axis, in radians."""
     c, s = np.cos(angle), np.sin(angle)

@@ -25,7 +25,7 @@ from btp.surface import local_geometry, surface_channels
 from btp.types import Cloud
 
 SHARD = 128  # clouds a file
-FORMAT = "5"  # raise it when the same seed gives other clouds or a shard other contents
+FORMAT = "6"  # raise it when the same seed gives other clouds or a shard other contents
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ class CorpusClouds:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of points and words: other clouds have another."""
+        seen = hashlib.blake2b(repr((self.captions, self.nouns)).encode(), digest_size=8)
+        seen.update(self.points[:, 0].numpy().tobytes())
+        return seen.hexdigest()
 
     def first(self, count: int) -> CorpusClouds:
         """The first `count` clouds."""

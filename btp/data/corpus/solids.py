@@ -25,6 +25,14 @@ def rectangle(x: float, y: float, centre: tuple[float, float] = (0, 0)) -> Array
     return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (x / 2, y / 2) + centre
 
 
+def cross(wide: float, reach: float) -> Array:
+    """Outline [12, 2] of a cross with arms of that width and reach, counter-clockwise."""
+    w, r = wide / 2, reach
+    corner = np.array([(w, w), (w, r), (-w, r)])
+    quarter = np.array([(0, -1), (1, 0)])
+    return np.concatenate([corner @ np.linalg.matrix_power(quarter, k).T for k in range(4)])
+
+
 def disc(radius: float, centre: tuple[float, float] = (0, 0), corners: int = 40) -> Array:
     """Outline [corners, 2] of a circle, or a regular polygon, counter-clockwise."""
     angle = np.arange(corners) * 2 * np.pi / corners

@@ -14,7 +14,7 @@ from btp.data.corpus.shape import (
     log_uniform,
     pick,
 )
-from btp.data.corpus.solids import rectangle
+from btp.data.corpus.solids import cross, rectangle
 from btp.data.solids import Array, difference, extrude, moved, revolve
 
 
@@ -23,31 +23,34 @@ def turned(rng: Rng) -> Shape:
     height, outer, smooth = _random_profile(rng)
     hollow = rng.random() < 0.6
     wall = rng.uniform(0.04, 0.12)
+    stem, open_floor = _stem(outer), hollow and rng.random() > 0.85
     if hollow:
-        floor = rng.uniform(1.0, 2.0) * wall if rng.random() < 0.85 else -1.0
-        if floor > 0:
-            floor += _stem(outer)  # a cup on a stem is no tube
-        outline, parts = _hollow(outer, wall, floor)
+        floor = 0.0 if open_floor else stem + rng.uniform(1.0, 2.0) * wall  # stems are no tubes
+        outline = _hollow(outer, wall, floor)
+        parts = ["an open mouth", "a thin wall"]
+        if open_floor:
+            parts = ["an opening right through", "two open ends"]
     else:
         outline, parts = np.concatenate([[[0, 0]], outer, [[0, outer[-1, 1]]]]), []
     relief, more = _relief(rng, height)
-    nouns = _turned_nouns(height, outer, hollow, open_floor=hollow and floor < 0)
-    if not hollow and height > 2 and any("thread" in words for words in more):
+    nouns = _turned_nouns(height, outer, hollow, open_floor, stem > 0)
+    thread = "thread" in " ".join(more)
+    if not hollow and height > 2 and thread:
         nouns = ["threaded rod", "stud", "screw"]
     traits = ["round", "hollow" if hollow else "solid", "smooth" if smooth else "stepped"]
-    step = 0.02 if "thread" in " ".join(more) else 0.04
+    step = 0.02 if thread else 0.04
     solid = revolve(outline, relief, step)
     ends = ("the base", "the rim" if hollow else "the top")
     return Shape(solid, nouns, traits, parts + more, ends)
 
 
 def threaded(rng: Rng) -> Shape:
-    """A shaft with a thread along some of it, perhaps a head and a point: screws, studs, worms."""
+    """A shaft with a thread along some of it, perhaps a head and a point: screws, bolts, studs."""
     long, pitch, depth = rng.uniform(2, 9), rng.uniform(0.25, 0.9), rng.uniform(0.06, 0.2)
     headed, pointed = rng.random() < 0.7, rng.random() < 0.4
-    tip = rng.uniform(0.8, 2.5) if pointed else rng.uniform(0.05, 0.3)
+    tip = min(rng.uniform(0.8, 2.5), 0.6 * long) if pointed else rng.uniform(0.05, 0.3)
     outline = [(0.0, 0.0), (0.05 if pointed else 0.75, 0.0), (1.0, tip), (1.0, long)]
-    high, parts, traits = long, ["a screw thread"], ["long", "threaded"]
+    high, parts, wide = long, ["a screw thread"], 1.0
     if headed:
         wide, tall = rng.uniform(1.5, 2.8), rng.uniform(0.4, 1.8)
         high = long + tall
@@ -64,26 +67,21 @@ def threaded(rng: Rng) -> Shape:
     sharp, starts = rng.uniform(0.5, 4), int(rng.integers(1, 3))
 
     def thread(angle: Array, level: Array) -> Array:
-        wave = np.tanh(sharp * np.cos(2 * np.pi * level / pitch + starts * angle)) / np.tanh(sharp)
+        wave = np.tanh(sharp * np.cos(2 * np.pi * level / pitch - starts * angle)) / np.tanh(sharp)
         on = np.clip(np.minimum(level, long - plain - level) / (0.5 * pitch), 0, 1)
         return np.asarray(1 + depth * wave * on)
 
     solid = revolve(np.array(outline), thread, step=pitch / 10)
     if headed and rng.random() < 0.6:
-        cut = [rectangle(0.5, 6)] if rng.random() < 0.5 else [_cross(0.45, 0.65 * wide)]
         sunk = rng.uniform(0.3, 0.7) * tall
-        solid = difference(solid, moved(extrude(cut, 1.0), None, (0, 0, high + 0.5 - sunk)))
+        radii, levels = np.array(outline[:-1]).T
+        within = np.interp([high - sunk, high], levels, radii).min()
+        cut = rectangle(0.5, 6) if rng.random() < 0.5 else cross(0.45, 0.8 * within)
+        solid = difference(solid, moved(extrude([cut], 4.0), None, (0, 0, high + 2.0 - sunk)))
         parts.append("a slot in its head")
     nouns = ["screw", "bolt"] if headed else ["threaded rod", "stud"]
+    traits = ["long", "threaded"] if long > 4 * wide else ["threaded"]
     return Shape(solid, nouns, traits, parts, ("the tip", "the head" if headed else "the top"))
-
-
-def _cross(wide: float, reach: float) -> Array:
-    """Outline [12, 2] of a cross with arms of that width and reach."""
-    w, r = wide / 2, reach
-    corner = np.array([(w, w), (w, r), (-w, r)])
-    quarter = np.array([(0, -1), (1, 0)])
-    return np.concatenate([corner @ np.linalg.matrix_power(quarter, k).T for k in range(4)])
 
 
 def _random_profile(rng: Rng) -> tuple[float, Array, bool]:
@@ -107,30 +105,34 @@ def _random_profile(rng: Rng) -> tuple[float, Array, bool]:
     return height, np.array(stepped), False
 
 
-def _hollow(outer: Array, wall: float, floor: float) -> tuple[Array, list[str]]:
-    """Closed outline of a vessel around `outer`; a negative floor leaves it open at both ends."""
-    inner = np.column_stack([np.maximum(outer[:, 0] - wall, 0.02), outer[:, 1]])[::-1]
-    if floor < 0:
-        return np.concatenate([outer, inner]), ["an opening right through", "two open ends"]
-    inner = inner[inner[:, 1] > outer[0, 1] + floor]
-    if len(inner) == 0:
-        inner = np.array([[max(outer[-1, 0] - wall, 0.02), outer[-1, 1]]])
-    low = np.array([[inner[-1, 0], outer[0, 1] + floor], [0, outer[0, 1] + floor]])
-    return np.concatenate([[[0, outer[0, 1]]], outer, inner, low]), ["an open mouth", "a thin wall"]
+def _hollow(outer: Array, wall: float, floor: float) -> Array:
+    """Closed outline [P, 2] around `outer`, `wall` thick, hollow from the level `floor` up."""
+    radii, levels = outer.T
+    level = np.linspace(floor, levels[-1], 64)
+    ball = wall * np.linspace(-1, 1, 17)
+    # what a ball of the wall's size cannot reach from outside
+    near = np.interp(level[:, None] + ball, levels, radii) - np.sqrt(wall**2 - ball**2)
+    inner = np.column_stack([np.maximum(near.min(1), 0.02), level])[::-1]
+    if floor == 0:
+        return np.concatenate([outer, inner])
+    return np.concatenate([[[0, 0]], outer, inner, [[0, floor]]])
 
 
 def _stem(outer: Array) -> float:
-    """Height of the waist above the foot of an outer profile [P, 2] that stands on a stem, or 0."""
+    """Level where the stem ends on which an outer profile [P, 2] stands; 0 if there is none."""
     level = outer[:, 1] / outer[-1, 1]
     middle = np.linspace(0.08, 0.6, 40)
     waist = np.interp(middle, level, outer[:, 0])
-    thinnest = int(waist.argmin())
-    narrow = waist[thinnest] < 0.45 and outer[0, 0] > 1.3 * waist[thinnest]
-    cup = outer[level > middle[thinnest], 0].max() > 1.8 * waist[thinnest]
-    return float(middle[thinnest] * outer[-1, 1]) if narrow and cup else 0.0
+    thinnest = waist.min()
+    end = middle[np.flatnonzero(waist < 1.15 * thinnest)[-1]]
+    narrow = thinnest < 0.45 and outer[0, 0] > 1.3 * thinnest
+    cup = outer[level > end, 0].max() > 1.8 * thinnest
+    return float(end * outer[-1, 1]) if narrow and cup else 0.0
 
 
-def _turned_nouns(height: float, outer: Array, hollow: bool, open_floor: bool) -> list[str]:
+def _turned_nouns(
+    height: float, outer: Array, hollow: bool, open_floor: bool, stemmed: bool
+) -> list[str]:
     """Everyday things of about these proportions."""
     ratio = height / 2
     share = outer[:, 1] / height
@@ -139,7 +141,7 @@ def _turned_nouns(height: float, outer: Array, hollow: bool, open_floor: bool) -
     if open_floor:
         return ["tube", "pipe", "sleeve"] if ratio > 0.7 else ["ring", "collar", "hoop"]
     if hollow:
-        return _vessel_nouns(ratio, mouth, foot, middle, _stem(outer) > 0)
+        return _vessel_nouns(ratio, mouth, foot, middle, stemmed)
     if ratio < 0.3:
         return (
             ["disc", "wheel", "coin", "lid"] if middle.min() > 0.8 else ["wheel", "pulley", "disc"]
@@ -168,6 +170,8 @@ def _vessel_nouns(
     if mouth < 0.5 and ratio > 0.9:
         necked = middle[-1] < 0.55
         return ["bottle", "carafe"] if necked else ["flask", "gourd"]
+    if mouth < 0.5:
+        return ["pot", "jar", "urn"]
     if ratio < 0.7:
         return ["bowl", "basin", "pan", "dish"]
     neck = min(middle[3:].min(), mouth)
@@ -205,6 +209,6 @@ def _relief(rng: Rng, height: float) -> tuple[Callable[[Array, Array], Array] | 
         words = ["a screw thread", "a spiral thread", "a helical groove"]
 
     def rings(angle: Array, level: Array) -> Array:
-        return 1 + depth * wave(2 * np.pi * turns * level / height + starts * angle) * window(level)
+        return 1 + depth * wave(2 * np.pi * turns * level / height - starts * angle) * window(level)
 
     return rings, [pick(rng, words)]
