@@ -6,11 +6,12 @@ import functools
 import json
 import os
 import platform
+import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from _session import command, device_from, plain, script
+from _session import ROOT, command, device_from, plain, script
 from omegaconf import DictConfig
 
 from btp.config import build
@@ -55,9 +56,10 @@ def main(config: DictConfig) -> None:
         "settings": asdict(settings),
         "best": best,
         "clouds": len(corpus),
-        "heads": config.heads.clouds,
+        "heads": min(config.heads.clouds, len(corpus)),
         "head_seeds": list(config.heads.seeds),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {device}",
+        "revision": _revision(),
         "command": command(),
         "before": before,
     }
@@ -91,6 +93,15 @@ def _made_before(start: Path, out: Path) -> dict[str, Any]:
     return dict(json.loads(record.read_text()))
 
 
+def _revision() -> str | None:
+    """The commit of this checkout, marked if there are changes; None outside one."""
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def _train_heads(
     config: DictConfig,
     model: PointLanguageModel,
@@ -100,9 +111,6 @@ def _train_heads(
     folder: Path,
 ) -> None:
     path = folder / "detector.safetensors"
-    about = read_metadata(path) if config.resume and path.is_file() else None
-    if about and about["encoder_fingerprint"] == model.fingerprint and about["seed"] == seed:
-        return
     metadata = {
         "dataset": {"name": "corpus", "clouds": len(features), "seed": config.corpus_seed},
         "train_cat": "corpus",
@@ -112,8 +120,12 @@ def _train_heads(
         "encoder_fingerprint": model.fingerprint,
         "text_fingerprint": model.text_fingerprint,
         "encoder_trained": True,
-        "command": command(),
     }
+    about = read_metadata(path) if config.resume and path.is_file() else None
+    wanted = json.loads(json.dumps(metadata | {"recipe": asdict(recipe)}))
+    if about is not None and about | wanted == about:  # finished before a stop
+        return
+    metadata["command"] = command()
     train(features, model, recipe, seed, folder, metadata, resume=config.resume)
 
 

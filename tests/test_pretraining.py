@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tiny import ENCODER
 
 from btp.data.corpus.shards import CorpusClouds
-from btp.errors import WeightsError
+from btp.errors import ConfigError, WeightsError
 from btp.models.point_encoder import Attention, patchify
 from btp.pretraining import loop, objectives
 from btp.pretraining.loop import pretrain
@@ -87,8 +87,10 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
         for name in ("whole", "cut")
     ]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    with pytest.raises(WeightsError, match="with other settings; repeat them"):
+    with pytest.raises(WeightsError, match="with other settings or clouds; repeat"):
         pretrain(TINY, replace(SETTINGS, seed=4), data, held_out, tmp_path / "cut", resume=True)
+    with pytest.raises(WeightsError, match="with other settings or clouds; repeat"):
+        pretrain(TINY, SETTINGS, clouds(8, 2), held_out, tmp_path / "cut", resume=True)
 
 
 def test_a_pretraining_goes_on_from_an_earlier_one_s_towers(tmp_path: Path) -> None:
@@ -100,10 +102,27 @@ def test_a_pretraining_goes_on_from_an_earlier_one_s_towers(tmp_path: Path) -> N
     for tower, module in (("points", model.points), ("text", model.text.tower)):
         first, then = (load_file(tmp_path / n / f"{tower}.safetensors") for n in ("first", "then"))
         for name, _ in module.named_parameters():
-            torch.testing.assert_close(first[name], then[name], atol=2e-3, rtol=0)
+            torch.testing.assert_close(first[name], then[name], atol=0, rtol=0)
     with pytest.raises(WeightsError, match="first"):
         wide = replace(TINY, point=replace(TINY.point, width=48))
         pretrain(wide, still, data, held_out, tmp_path / "wide", start=tmp_path / "first")
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 1}, {"validate_every": 0}])
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=rf"training\.{next(iter(wrong))} is \d; expected"):
+        replace(SETTINGS, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"batch_size": 16}, "batch_size is 16.* 8 clouds"), ({"groups": 99}, "groups is 99.* has")],
+)
+def test_more_than_there_is_cannot_be_drawn(
+    tmp_path: Path, wrong: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        pretrain(TINY, replace(SETTINGS, **wrong), clouds(8, 0), clouds(8, 1), tmp_path)
 
 
 def test_training_attends_as_the_finished_encoder_does() -> None:

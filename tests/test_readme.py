@@ -110,6 +110,21 @@ def test_the_commands_of_a_section_run_in_their_order(section: str, project: Pat
     check(section, project)
 
 
+@pytest.mark.slow
+def test_a_pretraining_that_goes_on_repeats_only_what_changed(project: Path) -> None:
+    def pretrain(*settings: str) -> list[int]:
+        words = ("python", "scripts/pretrain.py", "resume=true", *settings)
+        run(Command("Other jobs", words), project)
+        made = [*(project / "outputs" / "pretrain").rglob("detector.safetensors")]
+        return [path.stat().st_mtime_ns for path in sorted(made)]
+
+    first = pretrain()
+    assert len(first) == 2
+    assert pretrain() == first
+    again = pretrain("recipe.learning_rate=1e-4")
+    assert all(new > old for new, old in zip(again, first, strict=True))
+
+
 def check(section: str, project: Path) -> None:
     """What the text says is there afterwards."""
     for pattern in MADE.get(section, []):

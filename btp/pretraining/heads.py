@@ -16,7 +16,7 @@ from btp.weights.models import PointLanguageModel
 
 
 def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:
-    """The corpus as the annotated "category" on which the embedded detector's heads are trained."""
+    """Features of M clouds as the encoder makes them: taps float16, FPFH none."""
     parts, patches_used = [], slice(model.config.point.groups)
     with torch.inference_mode():
         for chunk in batches(len(clouds), 16):

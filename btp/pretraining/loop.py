@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from btp.data.corpus.shards import CorpusClouds
-from btp.errors import WeightsError
+from btp.errors import ConfigError, WeightsError
 from btp.files import write_atomically
 from btp.geometry import batches, patches_to_points
 from btp.metrics import object_metrics, point_metrics
@@ -57,15 +57,19 @@ def pretrain(
         Step and validation figures of the weights that were kept.
 
     Raises:
-        WeightsError: if pretraining.pt belongs to other settings.
+        ConfigError: if a step would draw more clouds or patches than there are.
+        WeightsError: if pretraining.pt belongs to other settings or clouds, or the towers to start
+            from are of other sizes.
     """
     from torch.utils.tensorboard import SummaryWriter
 
+    _check_enough(settings, corpus)
     device = torch.device(device)
     model = _towers(encoder, settings, start).to(device)
     optimizer = torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate)
     first, best = 0, {"step": 0.0, "score": -1.0}
-    state_path, made_by = out / "pretraining.pt", (encoder, settings, str(start))
+    data = (corpus.fingerprint, held_out.fingerprint)
+    state_path, made_by = out / "pretraining.pt", (encoder, settings, str(start), data)
     if resume and state_path.is_file():
         first, best = _restore(state_path, model, optimizer, made_by)
     words = Words.of(corpus, encoder.text.context_length, device)
@@ -89,6 +93,19 @@ def pretrain(
                     save_towers(model, out)
                 _save_state(state_path, step, model, optimizer, best, made_by)
     return best
+
+
+def _check_enough(settings: Pretraining, corpus: CorpusClouds) -> None:
+    """Raises ConfigError if a step would draw more than there is."""
+    if settings.batch_size > len(corpus):
+        raise ConfigError(
+            f"training.batch_size is {settings.batch_size}, and the corpus has {len(corpus)} clouds"
+        )
+    if settings.groups > corpus.patch_index.shape[1]:
+        raise ConfigError(
+            f"training.groups is {settings.groups}, and a cloud of the corpus has "
+            f"{corpus.patch_index.shape[1]} patches"
+        )
 
 
 def _towers(
@@ -197,8 +214,8 @@ def _restore(
     content = torch.load(path, map_location="cpu", weights_only=True)
     if content["settings"] != repr(settings):
         raise WeightsError(
-            f"{path}: an interrupted pretraining with other settings; repeat them, or start anew "
-            "with resume=false"
+            f"{path}: an interrupted pretraining with other settings or clouds; repeat them, or "
+            "start anew with resume=false"
         )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from btp.data.corpus.captions import article
 from btp.data.corpus.shards import CorpusClouds
+from btp.errors import ConfigError
 from btp.geometry import patches_to_points
 from btp.losses import dice_loss, focal_loss
 from btp.models.text_encoder import tokenize
@@ -66,6 +67,13 @@ class Pretraining:
     validate_every: int = 250
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch_size", 2), ("groups", 1), ("validate_every", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"training.{name} is {getattr(self, name)}; expected {least} or more"
+                )
+
 
 @dataclass(frozen=True)
 class Words:
@@ -112,7 +120,7 @@ def losses(
     step: int,
     device: torch.device,
 ) -> dict[str, tuple[float, Tensor]]:
-    """Weight and value of each objective on one random batch."""
+    """Weight and value (scalar) of each objective on the random batch of one step."""
     rng = np.random.default_rng([settings.seed, step])
     rows = rng.choice(len(corpus), settings.batch_size, replace=False)
     pair = words.phrases[int(rng.integers(len(words.phrases)))]
