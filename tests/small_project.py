@@ -124,6 +124,7 @@ def write_mini(repository: Path, folder: Path) -> None:
     about = {"n_points": N_POINTS, "encoder_fingerprint": untrained.fingerprint}
     recipe = Recipe(
         "plus",
+        object_score="smooth",
         gfcm_input="surface",
         uncovered="nearest",
         patch_temperature=1.0,

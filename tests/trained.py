@@ -12,7 +12,12 @@ from btp.recipe import Recipe
 from btp.training import train
 
 SURFACE = Recipe(
-    name="tiny", gfcm_input="surface", uncovered="nearest", patch_temperature=1.0, epochs=30
+    name="tiny",
+    object_score="smooth",
+    gfcm_input="surface",
+    uncovered="nearest",
+    patch_temperature=1.0,
+    epochs=30,
 )
 
 

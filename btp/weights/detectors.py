@@ -112,6 +112,7 @@ def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, 
 
     Raises:
         WeightsError: if the file is not a detector of this project.
+        ConfigError: if its settings are not those of this version.
     """
     detector, encoder, about, _ = _read_detector(path)
     return detector, encoder, about
