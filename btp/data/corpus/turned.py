@@ -67,7 +67,7 @@ def threaded(rng: Rng) -> Shape:
     sharp, starts = rng.uniform(0.5, 4), int(rng.integers(1, 3))
 
     def thread(angle: Array, level: Array) -> Array:
-        wave = np.tanh(sharp * np.cos(2 * np.pi * level / pitch - starts * angle)) / np.tanh(sharp)
+        wave = _wave(2 * np.pi * level / pitch - starts * angle, sharp)
         on = np.clip(np.minimum(level, long - plain - level) / (0.5 * pitch), 0, 1)
         return np.asarray(1 + depth * wave * on)
 
@@ -188,9 +188,6 @@ def _relief(rng: Rng, height: float) -> tuple[Callable[[Array, Array], Array] | 
     if style < 0.45:
         return None, []
 
-    def wave(phase: Array) -> Array:
-        return np.asarray(np.tanh(sharp * np.cos(phase)) / np.tanh(sharp))
-
     low, high = np.sort(rng.random(2)) if rng.random() < 0.5 else (-1.0, 2.0)
 
     def window(level: Array) -> Array:
@@ -201,7 +198,7 @@ def _relief(rng: Rng, height: float) -> tuple[Callable[[Array, Array], Array] | 
         number = int(rng.integers(3, 28))
         what = "lengthwise grooves" if number > 6 else "lobes"
         words = [f"{count_word(number)} {what}"]
-        return lambda a, z: 1 + depth * (wave(number * a) - 1) * window(z), words
+        return lambda a, z: 1 + depth * (_wave(number * a, sharp) - 1) * window(z), words
     turns = rng.uniform(2, 14)
     starts, words = 0, ["ring-shaped ridges", "rings around it", "parallel ribs around it"]
     if style > 0.82:
@@ -209,6 +206,12 @@ def _relief(rng: Rng, height: float) -> tuple[Callable[[Array, Array], Array] | 
         words = ["a screw thread", "a spiral thread", "a helical groove"]
 
     def rings(angle: Array, level: Array) -> Array:
-        return 1 + depth * wave(2 * np.pi * turns * level / height - starts * angle) * window(level)
+        phase = 2 * np.pi * turns * level / height - starts * angle
+        return 1 + depth * _wave(phase, sharp) * window(level)
 
     return rings, [pick(rng, words)]
+
+
+def _wave(phase: Array, sharp: float) -> Array:
+    """From -1 to 1 and back in 2 pi, the steeper the sharper."""
+    return np.asarray(np.tanh(sharp * np.cos(phase)) / np.tanh(sharp))
