@@ -9,12 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from btp.inference import load as load
+    from btp.inspect.predictor import load as load
 
 __version__ = "0.1.0"
 
-_MODULES = frozenset({"fpfh", "geometry", "inference", "losses", "metrics", "models", "weights"})
-_FUNCTIONS = {"load": "btp.inference"}
+_MODULES = frozenset({"geometry", "inspect", "losses", "metrics", "models", "weights"})
+_FUNCTIONS = {"load": "btp.inspect.predictor"}
 
 
 def __getattr__(name: str) -> Any:

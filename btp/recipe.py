@@ -32,7 +32,7 @@ class Recipe:
         object_temperature: of the object logits.
         uncovered: D6. Points in no patch: probability 0 ("zero"), or their nearest patch's.
         gfcm_input: D7. Coordinates of GFCM's points: "absolute" as normalised, "centred" on the
-            patch and scaled by its radius; or instead `btp.surface`'s channels ("surface").
+            patch and scaled by its radius; or instead the local geometry ("surface").
         fpfh_cloud: D8. FPFH on the "sampled" points with fixed radii, or on the "dense" cloud with
             radii from its spacing.
         projection: D9. Maps into the text space: one "linear" layer, or a two-layer "mlp".

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+N_POINTS = 2048
+"""Points sampled from each scan, unless a setting says otherwise (paper, Sec. 4.2)."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -78,7 +81,7 @@ class Features:
         taps: float [B, L, G, C], patch tokens after the tapped blocks, each L2-normalised.
         cls: float [B, C], CLS token after the final norm, L2-normalised.
         object_embedding: float [B, D], L2-normalised.
-        surface: float [B, N, F], dense local geometry of each point (`btp.surface`); None where
+        surface: float [B, N, F], local geometry of each point (`btp.geometry`); None where
             nothing uses it.
         fpfh: float [B, G, 33], the geometric target of each patch (Eq. 7); None outside training.
         point_fpfh: float [B, N, 33], FPFH of each point on the dense cloud; None where no baseline

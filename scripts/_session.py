@@ -24,12 +24,12 @@ from omegaconf.errors import MissingMandatoryValue
 from btp.config import build
 from btp.data.catalog import open_dataset
 from btp.data.dataset import Dataset
-from btp.data.prepare import N_POINTS
-from btp.data.store import FeatureStore
 from btp.errors import BTPError, ConfigError
-from btp.protocol import Plan
+from btp.experiments.protocol import Plan
+from btp.features.store import FeatureStore
+from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.recipe import Recipe
-from btp.weights.models import EncoderConfig, PointLanguageModel
+from btp.types import N_POINTS
 
 ROOT = Path(__file__).resolve().parent.parent
 

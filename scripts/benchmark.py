@@ -14,8 +14,8 @@ from btp.benchmark.run import run
 from btp.benchmark.settings import Settings
 from btp.config import build
 from btp.errors import ConfigError
+from btp.models.point_language import EncoderConfig
 from btp.recipe import Recipe
-from btp.weights.models import EncoderConfig
 
 
 @script("benchmark")

@@ -6,9 +6,9 @@ from _paths import take_paths_as_typed
 from _session import bfloat16_from, device_from, script
 from omegaconf import DictConfig
 
-from btp.calibration import write_calibration
-from btp.inference import calibration_path, load
-from btp.inspection import calibrate_on, chosen_coverage, find_scans
+from btp.inspect.calibration import write_calibration
+from btp.inspect.folder import calibrate_on, chosen_coverage, find_scans
+from btp.inspect.predictor import calibration_path, load
 
 
 @script("calibrate")

@@ -23,14 +23,20 @@ from _session import (
 )
 from omegaconf import DictConfig
 
-from btp.campaign import Campaign
 from btp.errors import DataError
-from btp.protocol import TABLES, TRAINED_VARIANTS, check_table, seeds_from, train_categories
+from btp.experiments.campaign import Campaign
+from btp.experiments.protocol import (
+    TABLES,
+    TRAINED_VARIANTS,
+    check_table,
+    seeds_from,
+    train_categories,
+)
+from btp.experiments.runs import Run, find_runs
 from btp.report.gallery import draw_galleries
 from btp.report.provenance import parse
 from btp.report.sections import Request, Section, section_of_one, sections_of
 from btp.report.summary import explain_in, printed, write_report
-from btp.runs import Run, find_runs
 
 
 @script("eval")

@@ -9,8 +9,8 @@ from _paths import take_paths_as_typed
 from _session import script
 from omegaconf import DictConfig
 
-from btp.export import check_export, export_onnx
-from btp.inference import load
+from btp.inspect.export import check_export, export_onnx
+from btp.inspect.predictor import load
 
 
 @script("export")

@@ -10,10 +10,10 @@ from _session import dataset_from, model_from, plain, script, store_from
 from omegaconf import DictConfig, OmegaConf
 
 from btp.config import build
-from btp.data.shared import SharedStore
 from btp.errors import ConfigError
+from btp.experiments.gains import Gain, gains
+from btp.features.cache import SharedStore
 from btp.recipe import Recipe
-from btp.selection import Gain, gains
 
 SHOWN = {"point_auroc": "P-AUROC", "object_auroc": "O-AUROC", "raw_aupro": "AU-PRO raw"}
 

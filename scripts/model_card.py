@@ -8,10 +8,10 @@ from _session import model_from, script
 from omegaconf import DictConfig
 
 from btp.data.catalog import open_dataset
-from btp.data.store import FeatureStore
-from btp.inference import load
-from btp.protocol import train_categories
-from btp.report.model_card import (
+from btp.experiments.protocol import train_categories
+from btp.features.store import FeatureStore
+from btp.inspect.predictor import load
+from btp.pretraining.model_card import (
     Spread,
     embedded_figures,
     heads_folders,

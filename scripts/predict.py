@@ -8,11 +8,11 @@ from _paths import take_paths_as_typed
 from _session import bfloat16_from, device_from, script, whole
 from omegaconf import DictConfig
 
-from btp.calibration import read_calibration
-from btp.findings import Result
-from btp.inference import calibration_path, load
-from btp.inspection import chosen_coverage, exit_code, find_scans, inspect, point_threshold
-from btp.overview import Inspected, write_overview
+from btp.inspect.calibration import read_calibration
+from btp.inspect.folder import chosen_coverage, exit_code, find_scans, inspect, point_threshold
+from btp.inspect.outputs import Result
+from btp.inspect.overview import Inspected, write_overview
+from btp.inspect.predictor import calibration_path, load
 
 
 @script("predict")

@@ -15,18 +15,18 @@ from _session import ROOT, command, device_from, plain, script
 from omegaconf import DictConfig
 
 from btp.config import build
-from btp.data.corpus.families import FAMILIES
-from btp.data.corpus.shards import load_corpus
-from btp.data.prepare import N_POINTS
-from btp.data.store import FeatureSet
 from btp.errors import ConfigError
-from btp.files import write_text
+from btp.features.store import FeatureSet
+from btp.models.point_language import EncoderConfig, PointLanguageModel
+from btp.pretraining.corpus.families import FAMILIES
+from btp.pretraining.corpus.shards import load_corpus
 from btp.pretraining.heads import corpus_features
 from btp.pretraining.loop import pretrain
 from btp.pretraining.objectives import Pretraining
 from btp.recipe import Recipe
-from btp.training import train
-from btp.weights.models import EncoderConfig, PointLanguageModel
+from btp.runtime.files import write_text
+from btp.training.loop import train
+from btp.types import N_POINTS
 from btp.weights.state_dict import read_metadata
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from _session import script
 from omegaconf import DictConfig
 
-from btp.data.scans import SetSize
-from btp.data.synthesize import synthesize
+from btp.data.synthesis.own_meshes import synthesize
+from btp.data.synthesis.scanner import SetSize
 
 
 @script("synthesize")

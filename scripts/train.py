@@ -18,7 +18,7 @@ from _session import (
 )
 from omegaconf import DictConfig
 
-from btp.protocol import train_plan
+from btp.experiments.protocol import train_plan
 
 
 @script("train")

@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 
 from btp.config import build
 from btp.errors import ConfigError
+from btp.experiments.runs import Run
+from btp.models.published_weights import fetch, status
+from btp.models.release_heads import convert_heads
 from btp.recipe import Recipe
-from btp.runs import Run
-from btp.weights.release_heads import convert_heads
-from btp.weights.sources import fetch, status
 
 
 @script("weights")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from btp.weights.release_heads import HEAD_NAMES
+from btp.models.release_heads import HEAD_NAMES
 
 GOLDEN = Path(__file__).parent / "golden"
 

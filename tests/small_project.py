@@ -21,15 +21,15 @@ from safetensors.torch import save_file
 from test_sources import published_point
 from tiny import ENCODER, recipe_file
 
-from btp.data import demo
 from btp.data.formats import write_labelled_txt, write_pcd
-from btp.data.prepare import N_POINTS
+from btp.data.synthesis import demo
+from btp.geometry.local_geometry import CHANNELS
+from btp.models.checkpoint import new_detector, save_detector
+from btp.models.point_language import EncoderConfig, PointLanguageModel
+from btp.models.release_heads import HEAD_NAMES
+from btp.pretraining.model_card import heads_folders
 from btp.recipe import Recipe
-from btp.report.model_card import heads_folders
-from btp.surface import CHANNELS
-from btp.weights.detectors import new_detector, save_detector
-from btp.weights.models import EncoderConfig, PointLanguageModel
-from btp.weights.release_heads import HEAD_NAMES
+from btp.types import N_POINTS
 
 POINT = ENCODER.point
 SIZES = {"point": asdict(POINT), "text": asdict(ENCODER.text)}

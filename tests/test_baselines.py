@@ -12,15 +12,24 @@ import torch
 from sklearn.metrics import roc_auc_score
 from tiny import POINTS, tiny_model, write_tiny_dataset
 
-from btp.baselines import BASELINES, memory, score_baseline, ulip
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
 from btp.data.prepare import normalise
-from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import ConfigError, DataError
-from btp.evaluation import METRICS
-from btp.fpfh import FEATURE_LIMIT, FEATURE_SPACINGS, NORMAL_LIMIT, NORMAL_SPACINGS, fpfh, spacing
-from btp.geometry import patches_to_points
+from btp.evaluation import memory
+from btp.evaluation.scoring import METRICS
+from btp.experiments import ulip
+from btp.experiments.baselines import BASELINES, score_baseline
+from btp.features.store import FeatureSet, FeatureStore
+from btp.geometry.fpfh import (
+    FEATURE_LIMIT,
+    FEATURE_SPACINGS,
+    NORMAL_LIMIT,
+    NORMAL_SPACINGS,
+    fpfh,
+    spacing,
+)
+from btp.geometry.points import patches_to_points
 from btp.recipe import Recipe
 
 

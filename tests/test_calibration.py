@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btp.calibration import alarm_threshold, calibrate, read_calibration, write_calibration
 from btp.errors import ConfigError, WeightsError
+from btp.inspect.calibration import alarm_threshold, calibrate, read_calibration, write_calibration
 
 NINETEEN = [i / 100 for i in range(19)]
 

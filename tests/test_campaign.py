@@ -15,18 +15,20 @@ import pytest
 import torch
 from tiny import CATEGORIES, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
-from btp import campaign as campaign_module
-from btp import progress, seeds, training
-from btp.campaign import Campaign
 from btp.data.folder import Folder
-from btp.data.shared import SharedStore
-from btp.data.store import FeatureStore
-from btp.protocol import Plan, plan_table
+from btp.experiments import campaign as campaign_module
+from btp.experiments import seeds
+from btp.experiments.baseline_runs import plan_baselines
+from btp.experiments.campaign import Campaign
+from btp.experiments.protocol import Plan, plan_table
+from btp.experiments.runs import find_runs
+from btp.features.cache import SharedStore
+from btp.features.store import FeatureStore
+from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
-from btp.report.baseline_runs import plan_baselines
-from btp.runs import find_runs
-from btp.side_by_side import Job
-from btp.weights.models import PointLanguageModel
+from btp.training import loop as training
+from btp.training import resume as progress
+from btp.training.side_by_side import Job
 
 RECIPES = {"full": replace(RECIPE, epochs=4)}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from btp.capture import Captured
+from btp.runtime.cuda_graph import Captured
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -14,14 +14,14 @@ from torch.utils.tensorboard import SummaryWriter
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
 from btp.data.prepare import normalise, prepare
+from btp.drawing.cameras import around, camera
+from btp.drawing.pictures import Panel, draw, seeing
+from btp.drawing.render import Surface, render, see
 from btp.errors import DataError
-from btp.report.cameras import around, camera
 from btp.report.charts import Matrix, ObjectScores
 from btp.report.curves import read_curves, read_scalars
 from btp.report.examples import Example, Scored, best_and_worst, by_name
 from btp.report.figures import draw_figures
-from btp.report.pictures import Panel, draw, seeing
-from btp.report.render import Surface, render, see
 
 RED = np.array([0.9, 0.1, 0.1])
 

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from btp.config import build
 from btp.errors import ConfigError
 from btp.models.point_encoder import PointBERTConfig
+from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import TextConfig
 from btp.recipe import Recipe
-from btp.weights.models import EncoderConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

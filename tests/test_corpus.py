@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import btp.data.corpus
-from btp.data import defects, shapes
-from btp.data.corpus.bars import _bore, _jointed, _jointed_nouns
-from btp.data.corpus.captions import BAD, DEFECTS, GOOD
-from btp.data.corpus.detail import DETAILS
-from btp.data.corpus.families import FAMILIES, draw_family
-from btp.data.corpus.items import POINTS, generate
-from btp.data.corpus.solids import hull, limbs, loft, loop, radial
-from btp.data.corpus.turned import _hollow, _stem, _turned_nouns, threaded
-from btp.data.solids import densify, difference, revolve, sample, sweep
+import btp.pretraining.corpus
+from btp.data.synthesis import defects, shapes
+from btp.data.synthesis.solids import densify, difference, revolve, sample, sweep
 from btp.models.text_encoder import tokenize
+from btp.pretraining.corpus.bars import _bore, _jointed, _jointed_nouns
+from btp.pretraining.corpus.captions import BAD, DEFECTS, GOOD
+from btp.pretraining.corpus.detail import DETAILS
+from btp.pretraining.corpus.families import FAMILIES, draw_family
+from btp.pretraining.corpus.items import POINTS, generate
+from btp.pretraining.corpus.solids import hull, limbs, loft, loop, radial
+from btp.pretraining.corpus.turned import _hollow, _stem, _turned_nouns, threaded
 
 ITEMS = [generate(7, index) for index in range(40)]
 
@@ -221,12 +221,12 @@ def test_solids_have_their_area_and_normals_point_outward(solid, area):
 
 
 def test_no_generator_is_shared_with_the_demo_categories():
-    folder = Path(btp.data.corpus.__file__).parent
+    folder = Path(btp.pretraining.corpus.__file__).parent
     paths = sorted(folder.glob("*.py"))
     assert len(paths) > len({function.__module__ for function in FAMILIES.values()})
     for path in paths:
         nodes = ast.walk(ast.parse(path.read_text()))
         imported = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
-        assert "btp.data.shapes" not in imported, path.name
+        assert "btp.data.synthesis.shapes" not in imported, path.name
     assert not FAMILIES.keys() & shapes.CATEGORIES.keys()
     assert not set(FAMILIES.values()) & set(shapes.CATEGORIES.values())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from btp import cpu
+from btp.runtime import processor as cpu
 
 MATMUL: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 

@@ -18,7 +18,7 @@ from btp.data.folder import Folder
 from btp.data.formats import write_labelled_txt, write_pcd, write_ply
 from btp.data.real3d import Real3D
 from btp.errors import ConfigError, DataError
-from btp.files import file_sketch
+from btp.runtime.files import file_sketch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*going on with what is there")
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from btp.data import defects
-from btp.data.patches import object_radius
+from btp.data.synthesis import defects
+from btp.data.synthesis.places import object_radius
 from btp.errors import ConfigError, DataError
 
 N = 8000

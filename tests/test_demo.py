@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btp.data import demo
 from btp.data.folder import Folder
-from btp.data.scans import SetSize
-from btp.data.shapes import CATEGORIES
+from btp.data.synthesis import demo
+from btp.data.synthesis.scanner import SetSize
+from btp.data.synthesis.shapes import CATEGORIES
 from btp.errors import ConfigError, DataError
 
 SMALL = SetSize(train=1, normal=1, defective=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import btp
-from btp.report.model_card import FILES, SHOWN, quick_check
+from btp.pretraining.model_card import FILES, SHOWN, quick_check
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tiny import ENCODER, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
-from btp.data.store import FeatureSet, FeatureStore
-from btp.evaluation import METRICS, CategoryScores, evaluate, mean_over_categories, score
+from btp.evaluation.scoring import METRICS, CategoryScores, evaluate, mean_over_categories, score
+from btp.features.store import FeatureSet, FeatureStore
+from btp.models.checkpoint import new_detector
 from btp.types import Features, Scores
-from btp.weights.detectors import new_detector
 
 
 @pytest.fixture(scope="module")

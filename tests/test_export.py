@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from trained import train_tiny
 
 import btp
-from btp import export
 from btp.errors import ConfigError, DataError
-from btp.export import _farthest_points, check_export, export_onnx, score_by_onnx
-from btp.geometry import farthest_point_sample
-from btp.inference import Inspector
+from btp.geometry.points import farthest_point_sample
+from btp.inspect import export
+from btp.inspect.export import _farthest_points, check_export, export_onnx, score_by_onnx
+from btp.inspect.predictor import Inspector, ReadyScan
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
@@ -87,7 +87,7 @@ def test_another_detector_s_file_is_found_out(
 ) -> None:
     real = export.score_by_onnx
 
-    def shifted(path: Path, ready: btp.inference.ReadyScan) -> tuple[NDArray[np.float32], float]:
+    def shifted(path: Path, ready: ReadyScan) -> tuple[NDArray[np.float32], float]:
         values, object_score = real(path, ready)
         return values, object_score + 0.01
 

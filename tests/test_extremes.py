@@ -8,8 +8,8 @@ from tiny import CATEGORIES, POINTS, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
 from btp.data.prepare import normalise
-from btp.data.store import FeatureStore
-from btp.evaluation import CategoryScores
+from btp.evaluation.scoring import CategoryScores
+from btp.features.store import FeatureStore
 from btp.metrics import point_metrics
 from btp.report import extremes
 from btp.report.examples import Scored

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from btp import fpfh as module
 from btp.errors import ConfigError, DataError
-from btp.fpfh import dense_fpfh, fpfh, patch_fpfh, spacing
-from btp.neighbours import few_enough, neighbours_within, pairs_within
-from btp.normals import estimate_normals, smallest_eigenvectors
+from btp.geometry import fpfh as module
+from btp.geometry.fpfh import dense_fpfh, fpfh, patch_fpfh, spacing
+from btp.geometry.normals import estimate_normals, smallest_eigenvectors
+from btp.geometry.pairs import few_enough, neighbours_within, pairs_within
 
 try:
     import open3d  # noqa: F401
@@ -90,9 +90,9 @@ def test_histograms_sum_to_200(seed: int) -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     points = wavy_surface(500)
     whole = fpfh(points, 0.2, 30, 0.3, 50, engine="numpy")
-    for name in ("btp.normals", "btp.fpfh_numpy"):
+    for name in ("btp.geometry.normals", "btp.geometry.fpfh_numpy"):
         monkeypatch.setattr(sys.modules[name], "CHUNK", 77)
-    for name in ("btp.neighbours", "btp.fpfh_numpy"):
+    for name in ("btp.geometry.pairs", "btp.geometry.fpfh_numpy"):
         monkeypatch.setattr(sys.modules[name], "BLOCK", 77)
     np.testing.assert_array_equal(fpfh(points, 0.2, 30, 0.3, 50, engine="numpy"), whole)
 
@@ -163,7 +163,7 @@ def test_a_crowded_cloud_is_described_from_lists(monkeypatch: pytest.MonkeyPatch
 
     rows = np.arange(0, 2600, 50)
     expected = fpfh(points, 0.4, 20, 0.4, 20, rows=rows, engine="numpy")
-    for name in ("btp.normals", "btp.fpfh_numpy"):
+    for name in ("btp.geometry.normals", "btp.geometry.fpfh_numpy"):
         monkeypatch.setattr(sys.modules[name], "pairs_within", refuse)
     found = fpfh(points, 9.0, 20, 9.0, 20, rows=rows, engine="numpy")
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from btp.geometry import farthest_point_sample
+from btp.geometry.points import farthest_point_sample
 
 SCRIPT = """
 import sys, torch
-from btp.fps_triton import sample
+from btp.geometry.fps_triton import sample
 cases = torch.load(sys.argv[1])
 torch.save([sample(*case) for case in cases], sys.argv[1])
 """

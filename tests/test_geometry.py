@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btp import geometry
 from btp.errors import DataError
-from btp.geometry import (
+from btp.geometry import points as geometry
+from btp.geometry.points import (
     batches,
     farthest_point_sample,
     gather,

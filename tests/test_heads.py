@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import ENCODER, tiny_features, tiny_model
 
-from btp.data.store import FeatureSet
 from btp.errors import ConfigError, WeightsError
+from btp.features.store import FeatureSet
+from btp.models.checkpoint import CONTEXT, load_detector
+from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
-from btp.training import Trainee, train
-from btp.weights.detectors import CONTEXT, load_detector
-from btp.weights.models import PointLanguageModel
+from btp.training.loop import Trainee, train
 from btp.weights.state_dict import read_metadata
 
 MADE_WITH = Recipe("corpus", gfcm_input="surface", projection="mlp", epochs=2)

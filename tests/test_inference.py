@@ -15,7 +15,7 @@ from btp.data import reading
 from btp.data.formats import read_labelled_points, write_ply
 from btp.data.reading import SURFACE_POINTS, read_scan
 from btp.errors import DataError, WeightsError
-from btp.inference import Inspector, calibration_path, load
+from btp.inspect.predictor import Inspector, calibration_path, load
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 30)], float)
 QUADS = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5", "2 6 8 4"]
@@ -283,7 +283,7 @@ def test_what_is_rounded_by_default_hardly_moves_scores(
     dented: NDArray[np.float64],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("btp.weights.models.multiplies_in_16_bit", lambda: True)
+    monkeypatch.setattr("btp.models.point_language.multiplies_in_16_bit", lambda: True)
     full, rounded = inspector.predict(dented), load(detector).predict(dented)
     assert 0 < abs(full.point_scores - rounded.point_scores).max() < 2e-3
     assert rounded.object_score == pytest.approx(full.object_score, abs=2e-3)

@@ -19,15 +19,13 @@ import pytest
 from trained import train_tiny
 
 import btp
-from btp.calibration import Calibration, alarm_threshold
 from btp.data.coverage import COVERAGES
 from btp.data.formats import read_points, write_ply
 from btp.data.formats.ply import decode_ply_points
 from btp.data.reading import SURFACE_POINTS
 from btp.errors import ConfigError, DataError
-from btp.findings import Outputs, Result
-from btp.inference import COVERAGE, Inspector
-from btp.inspection import (
+from btp.inspect.calibration import Calibration, alarm_threshold
+from btp.inspect.folder import (
     _ahead,
     calibrate_on,
     chosen_coverage,
@@ -35,7 +33,9 @@ from btp.inspection import (
     find_scans,
     inspect,
 )
-from btp.regions import defect_regions
+from btp.inspect.outputs import Outputs, Result
+from btp.inspect.predictor import COVERAGE, Inspector
+from btp.inspect.regions import defect_regions
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_regions_of_many_points_are_those_of_fewer(monkeypatch: pytest.MonkeyPat
     scores = np.repeat([0.7, 0.8, 0.9], 1024)
     whole, numbers = defect_regions(points, scores, 0.5)
     assert [region.points for region in whole] == [1024, 1024, 1024]
-    monkeypatch.setattr("btp.regions.MAX_REGION_POINTS", 2000)
+    monkeypatch.setattr("btp.inspect.regions.MAX_REGION_POINTS", 2000)
     again, their_numbers = defect_regions(points, scores, 0.5)
     assert again == whole
     np.testing.assert_array_equal(their_numbers, numbers)

@@ -10,8 +10,8 @@ from trained import train_tiny
 
 import btp
 from btp.data.folder import Folder
-from btp.report.model_card import SHOWN, Spread, one_category, predicted_figures
-from btp.runs import Run
+from btp.experiments.runs import Run
+from btp.pretraining.model_card import SHOWN, Spread, one_category, predicted_figures
 
 
 def test_spread_is_mean_and_deviation_over_seeds() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from btp import overview
 from btp.data.formats import write_ply
+from btp.drawing.viewer import ViewedScan
 from btp.errors import ConfigError, DataError
-from btp.findings import Outputs, Result
-from btp.overview import Inspected, write_overview
-from btp.report.viewer import ViewedScan
+from btp.inspect import overview
+from btp.inspect.outputs import Outputs, Result
+from btp.inspect.overview import Inspected, write_overview
 
 SCORES = {"low.ply": 0.1, "high.ply": 0.9, "a b/Größe.ply": 0.5}
 

@@ -105,7 +105,7 @@ def test_split_product_equals_concatenation() -> None:
 
 
 def test_block_equals_timm() -> None:
-    from btp.torchvision_shim import ensure_importable
+    from btp.runtime.torchvision_shim import ensure_importable
 
     ensure_importable()
     from timm.models.vision_transformer import Block as TimmBlock

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btp import geometry
 from btp.data import prepare as prepare_module
 from btp.data.prepare import normalise, prepare, sample
 from btp.errors import DataError
+from btp.geometry import points as geometry
 from btp.types import Cloud
 
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 from tiny import ENCODER
 
-from btp.data.corpus.shards import CorpusClouds
 from btp.errors import ConfigError, WeightsError
 from btp.models.point_encoder import Attention, patchify
 from btp.pretraining import loop, objectives
+from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.loop import pretrain
 from btp.pretraining.model import PointLanguagePretrainer
 from btp.pretraining.objectives import Pretraining, Words

@@ -9,7 +9,7 @@ from tiny import ENCODER, tiny_model
 from btp.errors import ConfigError
 from btp.models.prompts import HybridPromptLearner
 from btp.models.text_encoder import TextEncoder, end_position, tokenize
-from btp.torchvision_shim import ensure_importable
+from btp.runtime.torchvision_shim import ensure_importable
 
 TEXTS = ("normal object.", "defective object.")
 END = 49407  # OpenCLIP's end token

@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from tiny import POINTS, RECIPE, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
-from btp.data.store import FeatureStore
 from btp.errors import ConfigError, DataError
-from btp.evaluation import METRICS
-from btp.protocol import (
+from btp.evaluation.scoring import METRICS
+from btp.experiments.baseline_runs import plan_baselines
+from btp.experiments.protocol import (
     TABLES,
     TRAIN_CATEGORIES,
     TRAINED_VARIANTS,
@@ -27,10 +27,11 @@ from btp.protocol import (
     seeds_from,
     train_plan,
 )
+from btp.experiments.record import Result
+from btp.features.store import FeatureStore
 from btp.recipe import Recipe
 from btp.report import paper
-from btp.report.baseline_runs import plan_baselines
-from btp.report.tables import MEAN, Result, by_category
+from btp.report.tables import MEAN, by_category
 
 PAPER = Path(paper.__file__).parent / "paper"
 RECIPES = {variant: Recipe(variant=variant) for variant in TRAINED_VARIANTS}

@@ -28,10 +28,10 @@ from safetensors.torch import save
 from small_project import make_small_project
 from test_sources import published_point, published_text
 
-from btp.data.corpus import shards
-from btp.protocol import seeds_from
-from btp.report import model_card
-from btp.weights.sources import POINT, TEXT
+from btp.experiments.protocol import seeds_from
+from btp.models.published_weights import POINT, TEXT
+from btp.pretraining import model_card
+from btp.pretraining.corpus import shards
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -85,7 +85,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     root = tmp_path / "project"
     make_small_project(ROOT, root)
     monkeypatch.chdir(root)
-    monkeypatch.setattr("btp.inference.CHECKPOINTS", root / "checkpoints")
+    monkeypatch.setattr("btp.inspect.predictor.CHECKPOINTS", root / "checkpoints")
     monkeypatch.setattr(shards, "SHARD", 4)
     size = model_card.SetSize
     monkeypatch.setattr(model_card, "SetSize", lambda *_: size(0, 1, 1))

@@ -13,12 +13,12 @@ import torch
 from formula import GOLDEN, release_head_state, ulip2_state
 
 from btp.errors import ConfigError, WeightsError
-from btp.inference import load
+from btp.inspect.predictor import load
+from btp.models.checkpoint import load_detector
+from btp.models.point_language import EncoderConfig, PointLanguageModel
+from btp.models.release_heads import convert_heads
 from btp.recipe import Recipe
-from btp.weights.detectors import load_detector
-from btp.weights.models import EncoderConfig, PointLanguageModel
 from btp.weights.records import write_record
-from btp.weights.release_heads import convert_heads
 from btp.weights.text_store import TextStore
 
 TRAINED = ("real3d", "car", 111)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from btp.report.pictures import Panel, camera, draw, facing
+from btp.drawing.pictures import Panel, camera, draw, facing
 
 
 def test_the_camera_is_a_rotation_and_sees_what_is_marked() -> None:

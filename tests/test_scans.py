@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btp.data import scans
 from btp.data.formats import read_labelled_points, read_points
-from btp.data.scans import SetSize, random_pose, scan_noise, visible, write_set
-from btp.data.shapes import individual
+from btp.data.synthesis import scanner as scans
+from btp.data.synthesis.scanner import SetSize, random_pose, scan_noise, visible, write_set
+from btp.data.synthesis.shapes import individual
 from btp.errors import DataError
 
 SMALL = SetSize(train=1, normal=1, defective=2)

@@ -8,12 +8,12 @@ from typing import Any
 
 from test_tables import RESULTS, changed
 
-from btp.protocol import Plan
+from btp.experiments.baseline_runs import BaselinePlan
+from btp.experiments.protocol import Plan
+from btp.experiments.record import Result
 from btp.recipe import Recipe
-from btp.report.baseline_runs import BaselinePlan
 from btp.report.sections import Request, section_of_one, sections_of
 from btp.report.summary import printed
-from btp.report.tables import Result
 
 CATEGORIES = ("box", "disc", "egg")
 REQUEST = Request("folder", "tiny", CATEGORIES, RESULTS[0].n_points, ("2",))

@@ -8,10 +8,10 @@ import pytest
 from tiny import CATEGORIES, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
-from btp.data.store import FeatureStore
-from btp.evaluation import score
-from btp.selection import gains, half_figures, halves
-from btp.training import train
+from btp.evaluation.scoring import score
+from btp.experiments.gains import gains, half_figures, halves
+from btp.features.store import FeatureStore
+from btp.training.loop import train
 
 
 def test_halves_share_nothing_and_hold_both_kinds() -> None:

@@ -24,7 +24,7 @@ SYSTEM_LIBRARIES = {
 FAILING_IMPORT = """
 import torch
 torch.version.cuda = {cuda!r}
-from btp.torchvision_shim import ensure_importable
+from btp.runtime.torchvision_shim import ensure_importable
 ensure_importable()
 """
 
@@ -56,7 +56,7 @@ def test_import_is_quick() -> None:
 def test_modules_are_imported_when_used() -> None:
     done = run(
         "import torch, time, sys, btp; start = time.perf_counter()\n"
-        "btp.metrics, btp.geometry; print(time.perf_counter() - start)\n"
+        "btp.metrics, btp.geometry.points; print(time.perf_counter() - start)\n"
         "assert not {'open3d', 'open_clip', 'timm', 'sklearn', 'matplotlib'} & set(sys.modules)"
     )
     assert done.returncode == 0, done.stderr
@@ -75,7 +75,7 @@ def test_version_is_the_installed_one() -> None:
 
 def test_open_clip_imports_after_the_shim() -> None:
     done = run(
-        "from btp.torchvision_shim import ensure_importable\n"
+        "from btp.runtime.torchvision_shim import ensure_importable\n"
         "ensure_importable(); ensure_importable()\n"
         "import open_clip, timm, torchvision.transforms; print(open_clip.__version__)"
     )
@@ -86,7 +86,8 @@ def test_open_clip_imports_after_the_shim() -> None:
 def test_shim_is_inactive_where_torchvision_imports(tmp_path: Path) -> None:
     path = fake_torchvision(tmp_path, "print('imported')")
     code = (
-        "from btp import torchvision_shim; import torch; torchvision_shim.ensure_importable()\n"
+        "from btp.runtime import torchvision_shim; import torch\n"
+        "torchvision_shim.ensure_importable()\n"
         "print(torchvision_shim._declared, hasattr(torch.ops.torchvision, 'nms'))"
     )
     assert run(code, path).stdout.split("\n") == ["imported", "[] False", ""]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from btp.data.shapes import CATEGORIES, individual, surface
+from btp.data.synthesis.shapes import CATEGORIES, individual, surface
 
 
 @pytest.mark.parametrize("category", sorted(CATEGORIES))

@@ -10,15 +10,15 @@ import pytest
 import torch
 from tiny import recipe_file, tiny_features, tiny_model
 
-from btp import progress
-from btp.data.store import FeatureSet
 from btp.errors import DataError
-from btp.evaluation import score
-from btp.side_by_side import Job, train_side_by_side
-from btp.stacked import Stack
-from btp.training import train
-from btp.weights.detectors import load_detector
-from btp.weights.models import PointLanguageModel
+from btp.evaluation.scoring import score
+from btp.features.store import FeatureSet
+from btp.models.checkpoint import load_detector
+from btp.models.point_language import PointLanguageModel
+from btp.training import resume as progress
+from btp.training.loop import train
+from btp.training.side_by_side import Job, train_side_by_side
+from btp.training.stacked import Stack
 
 SHIFT = re.compile(r"gfcm\.mlp\d\.(0\.bias|1\.running_mean)")
 # Not 112: with plus, one unit comes within 4e-7 of its ReLU's kink in the third step, and rounding

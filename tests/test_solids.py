@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btp.data.solids import (
+from btp.data.synthesis.solids import (
     Solid,
     difference,
     extrude,

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from btp.errors import ConfigError, WeightsError
 from btp.models.point_encoder import PointBERT
+from btp.models.point_language import EncoderConfig, PointLanguageModel
+from btp.models.published_weights import POINT, TEXT, fetch, status
 from btp.models.text_encoder import TextTower
-from btp.weights.models import EncoderConfig, PointLanguageModel
 from btp.weights.records import read_record, record_path
-from btp.weights.sources import POINT, TEXT, fetch, status
 
 POINT_PATH = f"/datasets/{POINT.repo}/resolve/main/{POINT.files[0]}"
 
@@ -222,7 +222,7 @@ def test_an_encoder_without_publication_is_refused() -> None:
 def test_two_processes_get_each_file_once(hub: FakeHub, encoder: EncoderConfig) -> None:
     code = (
         "import sys; sys.path[:0] = ['tests']; from dataclasses import replace\n"
-        "from tiny import ENCODER; from btp.weights.sources import fetch\n"
+        "from tiny import ENCODER; from btp.models.published_weights import fetch\n"
         f"fetch(replace(ENCODER, point_weights={encoder.point_weights!r}, "
         f"text_weights={encoder.text_weights!r}))"
     )

@@ -12,13 +12,13 @@ import pytest
 import torch
 from tiny import ENCODER, POINTS, tiny_model, write_tiny_dataset
 
-from btp.data import parts
 from btp.data.folder import Folder
-from btp.data.store import FeatureSet, FeatureStore
 from btp.errors import ConfigError, DataError
+from btp.features import parts
+from btp.features.store import FeatureSet, FeatureStore
+from btp.geometry.local_geometry import local_geometry
 from btp.metrics import count_points, regions
-from btp.surface import local_geometry
-from btp.weights.models import PointLanguageModel
+from btp.models.point_language import PointLanguageModel
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btp import surface
 from btp.errors import DataError
-from btp.surface import (
+from btp.geometry import local_geometry as surface
+from btp.geometry.local_geometry import (
     channel_names,
     contrast,
     local_geometry,

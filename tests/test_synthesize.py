@@ -7,8 +7,8 @@ import pytest
 import trimesh
 
 from btp.data.formats import read_points
-from btp.data.scans import SetSize
-from btp.data.synthesize import find_meshes, load_oriented, synthesize
+from btp.data.synthesis.own_meshes import find_meshes, load_oriented, synthesize
+from btp.data.synthesis.scanner import SetSize
 from btp.errors import DataError
 
 SMALL = SetSize(train=1, normal=0, defective=1)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from btp.errors import ConfigError
-from btp.evaluation import METRICS
+from btp.evaluation.scoring import METRICS
+from btp.experiments.record import Result
 from btp.recipe import Recipe
 from btp.report import footnotes, paper
 from btp.report.evidence import Evidence
@@ -22,7 +23,7 @@ from btp.report.paper_tables import tables_of
 from btp.report.provenance import explain
 from btp.report.sections import agreeing, by_recipe, section
 from btp.report.summary import write_report
-from btp.report.tables import MEAN, Cell, Result, Row, Table, average, by_category, every_metric
+from btp.report.tables import MEAN, Cell, Row, Table, average, by_category, every_metric
 from btp.report.typeset import latex, markdown, page, pictures_html, to_csv, to_html
 
 CATEGORIES = ("box", "cup", "disc", "egg")

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from btp.data import store as store_module
-from btp.threads import core_count, map_shared, map_within, shared_cores
+from btp.features import store as store_module
+from btp.runtime.threads import core_count, map_shared, map_within, shared_cores
 
 
 class Meter:

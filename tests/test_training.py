@@ -10,15 +10,15 @@ import pytest
 import torch
 from tiny import RECIPE, tiny_features, tiny_model
 
-from btp import progress
-from btp.data.store import FeatureSet
 from btp.errors import DataError, WeightsError
-from btp.evaluation import score
+from btp.evaluation.scoring import score
+from btp.features.store import FeatureSet
 from btp.losses import joint_loss
+from btp.models.checkpoint import load_detector
+from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
-from btp.training import Trainee, learning_rate, make_optimizer, train
-from btp.weights.detectors import load_detector
-from btp.weights.models import PointLanguageModel
+from btp.training import resume as progress
+from btp.training.loop import Trainee, learning_rate, make_optimizer, train
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from btp.drawing.viewer import ViewedScan, write_viewer
+from btp.drawing.viewer.columns import (
+    along_curve,
+    pack,
+    quantise,
+    quantise_normals,
+    quantise_points,
+)
+from btp.drawing.viewer.encoding import chosen_rows, encode
 from btp.errors import DataError
-from btp.report.viewer import ViewedScan, write_viewer
-from btp.report.viewer.columns import along_curve, pack, quantise, quantise_normals, quantise_points
-from btp.report.viewer.encoding import chosen_rows, encode
 
 HOSTILE = '</script><b>"ü & <!--scans-->.ply'
 SPOT = np.array([1.0, 0.0, 0.0])
@@ -226,7 +232,7 @@ def test_only_what_is_shown_of_a_scan_stays_in_memory(tmp_path: Path) -> None:
 
 
 def test_the_library_is_the_one_that_its_readme_names(repository: Path, tmp_path: Path) -> None:
-    vendor = repository / "btp/report/viewer/vendor"
+    vendor = repository / "btp/drawing/viewer/vendor"
     (library,) = vendor.glob("*.min.js")
     digest = hashlib.sha256(library.read_bytes()).hexdigest()
     assert f"{digest}  {library.name}" in (vendor / "README.md").read_text("utf-8")

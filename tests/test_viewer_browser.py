@@ -12,9 +12,9 @@ from browser import Browser
 from scipy.spatial import cKDTree
 from test_viewer import HOSTILE, SPOT, ball
 
-from btp.report.pictures import paint
-from btp.report.viewer import write_viewer
-from btp.report.viewer.encoding import encode
+from btp.drawing.pictures import paint
+from btp.drawing.viewer import write_viewer
+from btp.drawing.viewer.encoding import encode
 
 NAMES = ["worst", HOSTILE, "fine"]
 CORNER = 95  # pixels at the lower left, where the coloured axes stand

@@ -23,11 +23,11 @@ from tiny import ENCODER, RECIPE, tiny_model
 
 from btp.config import build
 from btp.errors import ConfigError, WeightsError
+from btp.models.checkpoint import load_detector, new_detector, save_detector
+from btp.models.point_language import EncoderConfig, PointLanguageModel
+from btp.models.published_weights import POINT, TEXT
 from btp.models.text_encoder import TextConfig, TextTower, end_position, tokenize
-from btp.weights.detectors import load_detector, new_detector, save_detector
-from btp.weights.models import EncoderConfig, PointLanguageModel
 from btp.weights.records import write_record
-from btp.weights.sources import POINT, TEXT
 
 ROOT = Path(__file__).parent.parent
 TEXTS = ["normal object.", "defective object."]
@@ -121,7 +121,8 @@ def full_size(tmp_path: Path) -> Iterator[EncoderConfig]:
         "bfloat16",
     )
     code = (
-        "from btp.weights.sources import fetch; from btp.weights.models import EncoderConfig\n"
+        "from btp.models.published_weights import fetch\n"
+        "from btp.models.point_language import EncoderConfig\n"
         f"fetch(EncoderConfig('full', {encoder.point_weights!r}, {encoder.text_weights!r}))\n"
         f"{PRINT_PEAK}"
     )
@@ -202,7 +203,7 @@ def check_stopping_at_the_end_token_equals_all_77(full_size: EncoderConfig) -> N
 STEP = """
 import time, torch
 from btp.models.prompts import HybridPromptLearner
-from btp.weights.models import EncoderConfig, PointLanguageModel
+from btp.models.point_language import EncoderConfig, PointLanguageModel
 model = PointLanguageModel(EncoderConfig("full", None, {path!r}, "bfloat16"))
 prompts = HybridPromptLearner(model.text, ("normal object.", "defective object."), 4)
 target = torch.nn.functional.normalize(torch.randn(1280), dim=0)

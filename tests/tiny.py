@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 from btp.config import build
 from btp.data.folder import Folder
 from btp.data.formats import write_labelled_txt, write_pcd
-from btp.data.store import FeatureSet, FeatureStore
+from btp.features.store import FeatureSet, FeatureStore
 from btp.models.point_encoder import PointBERTConfig
+from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.models.text_encoder import TextConfig
 from btp.recipe import Recipe
-from btp.weights.models import EncoderConfig, PointLanguageModel
 
 POINTS = 128
 ENCODER = EncoderConfig(

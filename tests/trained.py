@@ -7,9 +7,9 @@ from pathlib import Path
 from tiny import POINTS, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
-from btp.data.store import FeatureStore
+from btp.features.store import FeatureStore
 from btp.recipe import Recipe
-from btp.training import train
+from btp.training.loop import train
 
 SURFACE = Recipe(
     name="tiny",

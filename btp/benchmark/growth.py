@@ -17,9 +17,9 @@ from btp.benchmark.table import Growth
 from btp.benchmark.workload import make, raw_cloud
 from btp.data.folder import Folder
 from btp.data.formats import write_pcd
-from btp.data.store import FeatureStore
+from btp.features.store import FeatureStore
+from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.types import Features
-from btp.weights.models import EncoderConfig, PointLanguageModel
 
 PAPER = {1024: 75.3, 2048: 73.8, 4096: 71.9, 8192: 69.8}
 """Table 5: clouds a second by points, on an RTX 4090."""

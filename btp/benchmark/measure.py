@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from btp.threads import core_count
+from btp.runtime.threads import core_count
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -47,7 +47,7 @@ class Measured(Generic[A]):
 
 @contextmanager
 def as_installed() -> Iterator[None]:
-    """PyTorch multiplies as it comes, without what `btp.cpu` has set for the process."""
+    """PyTorch multiplies as it comes, whatever `btp.runtime.processor` has set."""
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
     matmul.fp32_precision = "none"

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from btp.fpfh import Engine
-from btp.geometry import gather
+from btp.geometry.fpfh import Engine
+from btp.geometry.points import gather
 from btp.losses import joint_loss
 from btp.models.detector import TOP_SHARE, Detector
 from btp.models.gfcm import GFCM

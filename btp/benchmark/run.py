@@ -11,7 +11,7 @@ from btp.benchmark import growth, metrics, prepare, score, speed, start, train
 from btp.benchmark.measure import machine
 from btp.benchmark.settings import SECTIONS, Settings
 from btp.benchmark.table import Growth, Row, as_dict, markdown
-from btp.files import write_text
+from btp.runtime.files import write_text
 
 _ROWS: Mapping[str, Callable[[Settings], Iterator[Row]]] = {
     "train": train.rows,

@@ -15,9 +15,9 @@ from btp.benchmark.settings import Settings
 from btp.benchmark.table import Goal, Row, row
 from btp.benchmark.workload import Workload, make, raw_cloud
 from btp.data.prepare import normalise, prepare
-from btp.evaluation import score
-from btp.geometry import nearest_rows
-from btp.inference import Inspector
+from btp.evaluation.scoring import score
+from btp.geometry.points import nearest_rows
+from btp.inspect.predictor import Inspector
 from btp.types import Cloud
 
 TOLERANCE = 2e-3  # of scores in 0..1

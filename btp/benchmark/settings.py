@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from btp.errors import ConfigError
+from btp.models.point_language import EncoderConfig
 from btp.recipe import Recipe
-from btp.weights.models import EncoderConfig
 
 SECTIONS = ("train", "score", "metrics", "prepare", "start", "throughput", "latency", "growth")
 

@@ -15,7 +15,7 @@ from btp.benchmark.settings import Settings
 from btp.benchmark.table import Goal, Row
 from btp.benchmark.workload import make
 from btp.errors import ConfigError
-from btp.weights.detectors import save_detector
+from btp.models.checkpoint import save_detector
 
 _MEASURE = """
 import json, sys, time
@@ -37,13 +37,13 @@ def report(**values):
 
 # Laps: imports; point encoder; OpenCLIP with one in `share` of its layers; prompts; first score.
 _PLAIN = """
-from btp.torchvision_shim import ensure_importable
+from btp.runtime.torchvision_shim import ensure_importable
 ensure_importable()
 import copy
 import numpy as np, torch, open_clip
 from btp.benchmark.released_model import encode, score
-from btp.weights.detectors import load_detector
-from btp.weights.models import PointLanguageModel
+from btp.models.checkpoint import load_detector
+from btp.models.point_language import PointLanguageModel
 path, points, clip, share = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 lap()
 detector, encoder, _ = load_detector(path)

@@ -17,13 +17,13 @@ from btp.benchmark.measure import Measured, as_installed, measure, measure_both
 from btp.benchmark.settings import Settings
 from btp.benchmark.table import Goal, Row, row
 from btp.benchmark.workload import Workload, make, repeated, target
-from btp.data.store import FeatureSet
+from btp.features.store import FeatureSet
 from btp.losses import joint_loss
 from btp.models.detector import Detector
 from btp.models.prompts import HybridPromptLearner
 from btp.models.text_encoder import TextConfig, TextEncoder
-from btp.side_by_side import Job, train_side_by_side
-from btp.training import train
+from btp.training.loop import train
+from btp.training.side_by_side import Job, train_side_by_side
 from btp.types import Features
 
 HALF_TOLERANCE = 2e-2  # of gradients, relative: the stored taps have 16 bits

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from btp.benchmark.settings import Settings
 from btp.data.prepare import prepare
-from btp.data.store import FeatureSet
-from btp.fpfh import Engine, fpfh, patch_fpfh
+from btp.features.store import FeatureSet
+from btp.geometry.fpfh import Engine, fpfh, patch_fpfh
 from btp.metrics import count_points, regions
+from btp.models.checkpoint import new_detector
 from btp.models.detector import Detector
+from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.models.text_encoder import TextConfig
 from btp.types import Cloud, Features, Sample
-from btp.weights.detectors import new_detector
-from btp.weights.models import EncoderConfig, PointLanguageModel
 
 
 def raw_cloud(seed: int, n: int) -> Cloud:
@@ -85,7 +85,7 @@ def make(settings: Settings, encoder: EncoderConfig, count: int, n_points: int =
 
 def present(encoder: EncoderConfig) -> EncoderConfig:
     """The encoder with its weights where they are, else random."""
-    from btp.weights.models import located
+    from btp.models.point_language import located
 
     path = encoder.point_weights
     there = path is not None and Path(located(path)).is_file()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from btp.data import demo
 from btp.data.anomaly_shapenet import AnomalyShapeNet
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
 from btp.data.real3d import Real3D
+from btp.data.synthesis import demo
 from btp.errors import ConfigError
 
 NAMES = ("demo", "real3d", "anomaly_shapenet", "folder")

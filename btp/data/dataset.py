@@ -15,7 +15,7 @@ import numpy as np
 
 from btp.data.formats import read_labelled_points, read_points
 from btp.errors import ConfigError, DataError
-from btp.files import file_sketch
+from btp.runtime.files import file_sketch
 from btp.types import Cloud, Sample
 
 SPLITS = ("test", "train")
@@ -71,7 +71,7 @@ class Dataset(ABC):
         """Changes when a test scan or label file is added, removed or replaced by another.
 
         A copy of the data set on another machine has the same: it is of names and contents, those
-        of scans as `btp.files.file_sketch` sees them. A corrected label may keep a file's size, so
+        of scans as `file_sketch` sees them. A corrected label may keep a file's size, so
         label files count whole.
         """
         digest = hashlib.blake2b(digest_size=8)

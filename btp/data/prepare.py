@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btp.errors import DataError
-from btp.geometry import batches, nearest_rows
-from btp.threads import map_shared
-from btp.types import Cloud, Prepared
+from btp.geometry.points import batches, nearest_rows
+from btp.runtime.threads import map_shared
+from btp.types import N_POINTS, Cloud, Prepared
 
-N_POINTS = 2048
 MIN_POINTS = 32  # one patch
 _TREE_HEIGHT = 7  # of fpsample's buckets: fastest from 10 k to 1 M points
 _CHUNK = 1 << 16  # raw points whose float64 copies are held at a time: they stay in the cache
@@ -121,6 +120,25 @@ def prepare(cloud: Cloud, n_points: int = N_POINTS, seed: int = 0) -> Prepared:
         scale=scale,
         repeated=len(points) < n_points,
     )
+
+
+def sampled_rows(
+    raw: NDArray[np.floating],
+    sampled: NDArray[np.float32],
+    kept: NDArray[np.int64] | None = None,
+) -> NDArray[np.int32]:
+    """Row of the sampled point whose score a point of the raw scan has: its nearest.
+
+    Args:
+        raw: [R, 3], the whole scan in its units.
+        sampled: [N, 3], as the dataset's features hold them: in the unit sphere.
+        kept: rows of `raw` to look at; all of them if None.
+
+    Returns:
+        int32 [R], or as many as are kept.
+    """
+    unit, _, _ = normalise(raw)
+    return nearest_rows(unit if kept is None else unit[kept], sampled)
 
 
 def _check(points: NDArray, labels: NDArray | None, name: str) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from btp.data.formats import MESH_SUFFIXES, read_points
 from btp.data.formats.mesh import decode_mesh
-from btp.data.solids import draw_triangles
+from btp.data.synthesis.solids import draw_triangles
 from btp.errors import DataError
 
 COARSE_FACES = 40_000

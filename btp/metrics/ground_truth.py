@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from btp.errors import DataError
 from btp.metrics.checks import check_labels, check_points, check_region_ids
-from btp.threads import shared_cores
+from btp.runtime.threads import shared_cores
 
 NEIGHBOURS = 6  # anomalous neighbours whose distance says how dense the anomalous points lie
 REACH = 2.5  # connected if within this many median neighbour distances

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
-from btp.geometry import gather, knn, patch_centres, patch_of_uncovered, patches_to_points
+from btp.geometry.points import gather, knn, patch_centres, patch_of_uncovered, patches_to_points
 from btp.models.gfcm import GFCM, FoldedGFCM
 from btp.models.mgfem import MGFEM, FoldedMGFEM
 from btp.models.point_encoder import PointBERTConfig

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from btp.errors import ConfigError
-from btp.geometry import batches, gather
+from btp.geometry.points import batches, gather
 from btp.types import Features
 
 FPFH_CHANNELS = 33
@@ -24,7 +24,7 @@ def point_inputs(features: Features, kind: str) -> Tensor | None:
     Args:
         features: of a batch.
         kind: "absolute": normalised coordinates; "surface": the dense local geometry of the point
-            (`btp.surface`); "centred" depends on the patch.
+            (`btp.geometry.local_geometry`); "centred" depends on the patch.
 
     Returns:
         Float [B, N, channels]; None for "centred".

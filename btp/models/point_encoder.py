@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
-from btp.geometry import farthest_point_sample, gather, knn, patch_centres
+from btp.geometry.points import farthest_point_sample, gather, knn, patch_centres
 from btp.types import Features
 from btp.weights.published import unwrap
 from btp.weights.state_dict import load_strictly, read_checkpoint
@@ -309,6 +309,6 @@ class PointBERT(nn.Module):
         else:
             raise ConfigError(
                 f"this encoder reads {config.point_features} surface channels a point, and none "
-                "were given; compute them with btp.surface"
+                "were given; compute them with btp.geometry.local_geometry"
             )
         return torch.cat([patches, extra], dim=-1), centres

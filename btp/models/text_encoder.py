@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
-from btp.torchvision_shim import ensure_importable
+from btp.runtime.torchvision_shim import ensure_importable
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from btp.data.corpus.shards import CorpusClouds
-from btp.data.store import FeatureSet
-from btp.geometry import batches
+from btp.features.store import FeatureSet
+from btp.geometry.points import batches
+from btp.models.point_language import PointLanguageModel
+from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.objectives import batch
 from btp.types import Features, Sample
-from btp.weights.models import PointLanguageModel
 
 
 def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from btp.data.corpus.shards import CorpusClouds
 from btp.errors import ConfigError, WeightsError
-from btp.files import write_atomically
-from btp.geometry import batches, patches_to_points
+from btp.geometry.points import batches, patches_to_points
 from btp.metrics import object_metrics, point_metrics
+from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import tokenize
+from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.model import PointLanguagePretrainer, load_towers, save_towers
 from btp.pretraining.objectives import Pretraining, Words, batch, losses
-from btp.weights.models import EncoderConfig
+from btp.runtime.files import write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from btp.files import write_bytes
 from btp.models.point_encoder import PointBERT
+from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import TextEncoder, end_position
-from btp.weights.models import EncoderConfig
+from btp.runtime.files import write_bytes
 from btp.weights.state_dict import load_strictly, read_checkpoint
 
 

@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from btp.data.corpus.captions import article
-from btp.data.corpus.shards import CorpusClouds
 from btp.errors import ConfigError
-from btp.geometry import patches_to_points
+from btp.geometry.points import patches_to_points
 from btp.losses import dice_loss, focal_loss
 from btp.models.text_encoder import tokenize
+from btp.pretraining.corpus.captions import article
+from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.model import PointLanguagePretrainer
 
 PHRASES = (

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from btp.drawing.theme import SERIES, Theme, new_figure, theme
 from btp.metrics import object_metrics
-from btp.report.theme import SERIES, Theme, new_figure, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btp.drawing.theme import SERIES, new_figure, theme
 from btp.errors import DataError
-from btp.report.theme import SERIES, new_figure, theme
 
 TITLES = {
     "loss/total": "total loss (Eq. 8)",

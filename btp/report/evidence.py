@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from btp.data.prepare import N_POINTS
-from btp.protocol import POINTS, TRAINED_VARIANTS, train_categories
+from btp.experiments.protocol import POINTS, TRAINED_VARIANTS, train_categories
+from btp.experiments.record import Result
 from btp.recipe import Recipe
 from btp.report import paper
-from btp.report.tables import Result
+from btp.types import N_POINTS
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.data.prepare import normalise
 from btp.errors import DataError
-from btp.evaluation import CategoryScores
-from btp.geometry import nearest_rows
+from btp.evaluation.scoring import CategoryScores
 from btp.metrics import point_metrics
 from btp.types import Sample
 
@@ -75,25 +73,6 @@ class Scored:
         """
         low, high = np.quantile(self.point_scores, [0.0, 0.999])
         return np.clip((self.point_scores[row] - low) / max(high - low, 1e-12), 0, 1)
-
-
-def sampled_rows(
-    raw: NDArray[np.floating],
-    sampled: NDArray[np.float32],
-    kept: NDArray[np.int64] | None = None,
-) -> NDArray[np.int32]:
-    """Row of the sampled point whose score a point of the raw scan has: its nearest.
-
-    Args:
-        raw: [R, 3], the whole scan in its units.
-        sampled: [N, 3], as the dataset's features hold them: in the unit sphere.
-        kept: rows of `raw` to look at; all of them if None.
-
-    Returns:
-        int32 [R], or as many as are kept.
-    """
-    unit, _, _ = normalise(raw)
-    return nearest_rows(unit if kept is None else unit[kept], sampled)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from btp.data.dataset import Dataset
-from btp.report.examples import Scored, by_point_auroc, sampled_rows
-from btp.report.viewer import ViewedScan, write_viewer
+from btp.data.prepare import sampled_rows
+from btp.drawing.viewer import ViewedScan, write_viewer
+from btp.report.examples import Scored, by_point_auroc
 
 
 def write_extremes(

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from btp.data.dataset import Dataset
+from btp.data.prepare import sampled_rows
+from btp.drawing.pictures import Panel, draw
+from btp.geometry.local_geometry import thin
 from btp.report.charts import Matrix, ObjectScores, draw_matrix, draw_object_scores
 from btp.report.curves import draw_curves, read_curves
-from btp.report.examples import Example, Scored, best_and_worst, by_name, sampled_rows
-from btp.report.pictures import Panel, draw
-from btp.surface import thin
+from btp.report.examples import Example, Scored, best_and_worst, by_name
 
 MAX_DRAWN = 30_000  # points of a scan
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from btp.experiments.record import Result
 from btp.recipe import Recipe
 from btp.report import paper
-from btp.report.tables import Result
 
 # Switch -> number in the list of differences between paper and release (README).
 DEVIATIONS = {

@@ -6,17 +6,18 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from btp.baselines import BASELINES, score_baseline
 from btp.data.dataset import Dataset
-from btp.data.store import FeatureStore
-from btp.evaluation import CategoryScores, evaluate
+from btp.evaluation.scoring import CategoryScores, evaluate
+from btp.experiments.baselines import BASELINES, score_baseline
+from btp.experiments.record import Result
+from btp.features.store import FeatureStore
+from btp.models.checkpoint import load_detector
 from btp.report.evidence import Evidence
 from btp.report.examples import Scored
 from btp.report.extremes import write_extremes
 from btp.report.figures import draw_figures
 from btp.report.sections import Section
-from btp.report.tables import Result, average
-from btp.weights.detectors import load_detector
+from btp.report.tables import average
 
 
 def draw_galleries(

@@ -8,21 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from btp.baselines import BASELINES
-from btp.protocol import POINTS, VARIANTS
+from btp.experiments.baselines import BASELINES
+from btp.experiments.protocol import POINTS, VARIANTS
+from btp.experiments.record import Result
 from btp.report import footnotes, paper
 from btp.report.evidence import Evidence
-from btp.report.tables import (
-    MEAN,
-    TITLES,
-    Cell,
-    Result,
-    Row,
-    Table,
-    by_category,
-    by_metric,
-    difference,
-)
+from btp.report.tables import MEAN, TITLES, Cell, Row, Table, by_category, by_metric, difference
 
 SUMMARY = ("object_auroc", "object_ap", "object_f1max", "point_auroc", "point_ap")
 ABLATION = ("object_auroc", "object_ap", "point_auroc", "coverage_auc", "aupro")

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from btp.errors import ConfigError
-from btp.report.tables import Cell, Result, Row, Table
+from btp.experiments.record import Result
+from btp.report.tables import Cell, Row, Table
 from btp.report.typeset import shown
 
 KEYS = ("table", "row", "col")

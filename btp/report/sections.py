@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from btp.config import build
-from btp.protocol import TABLES, Plan
+from btp.experiments.baseline_runs import BaselinePlan, plan_baselines
+from btp.experiments.protocol import TABLES, Plan
+from btp.experiments.record import Result
+from btp.experiments.score_run import title_of
 from btp.recipe import Recipe
-from btp.report.baseline_runs import BaselinePlan, plan_baselines
 from btp.report.evidence import Evidence
 from btp.report.paper_tables import tables_of
-from btp.report.scoring import title_of
-from btp.report.tables import Result, Table, every_metric
+from btp.report.tables import Table, every_metric
 
 # Results are averaged only if they agree in all of these.
 SETTINGS = (

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from btp.errors import ConfigError, DataError
-from btp.files import write_text
 from btp.report.provenance import explain
 from btp.report.sections import Section
 from btp.report.typeset import latex, markdown, page, pictures_html, to_csv, to_html
+from btp.runtime.files import write_text
 
 
 def printed(sections: Sequence[Section], numbers: Sequence[str]) -> str:

@@ -6,10 +6,9 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from btp.data.prepare import N_POINTS
+from btp.experiments.record import Result
 
 TITLES = {
     "object_auroc": "O-AUROC",
@@ -24,44 +23,6 @@ TITLES = {
     "raw_aupro": "AU-PRO raw",
 }
 MEAN = "mean"
-
-
-@dataclass(frozen=True)
-class Result:
-    """The stored result of one run or baseline.
-
-    Attributes:
-        folder: of the run, as it is printed.
-        about: the JSON line.
-    """
-
-    folder: str
-    about: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def train_cat(self) -> str | None:
-        """None for a baseline that is not trained."""
-        return self.about["train_cat"]
-
-    @property
-    def seed(self) -> int:
-        """Of the training."""
-        return int(self.about["seed"])
-
-    @property
-    def n_points(self) -> int:
-        """Sampled from each scan."""
-        return int(self.about.get("n_points", N_POINTS))
-
-    @property
-    def variant(self) -> str:
-        """Row of Table 4."""
-        return str(self.about["recipe"].get("variant", "full"))
-
-    @property
-    def categories(self) -> Mapping[str, Mapping[str, float]]:
-        """Test category -> metrics."""
-        return self.about["categories"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +99,7 @@ def average(
 
     Args:
         results: that differ in train category and seed only.
-        metric: of `btp.evaluation.METRICS`.
+        metric: of `btp.evaluation.scoring.METRICS`.
         categories: to average over.
         of: the one category, for the cell's origin.
     """

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from btp.errors import DataError, WeightsError
-from btp.files import write_bytes
+from btp.runtime.files import write_bytes
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from btp.errors import WeightsError
-from btp.files import write_bytes
+from btp.runtime.files import write_bytes
 from btp.weights.download import Source
 from btp.weights.published import text_tower_state
 from btp.weights.state_dict import check_names_and_shapes, read_checkpoint

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 from torch import Tensor
 
-from btp.files import write_bytes
+from btp.runtime.files import write_bytes
 from btp.weights.state_dict import read_checkpoint, read_metadata
 
 

@@ -18,7 +18,7 @@ from btp.data.formats.pcd import decode_pcd, encode_pcd
 from btp.data.formats.ply import decode_ply_points, decode_ply_scalars, encode_ply
 from btp.data.formats.table import encode_table, read_table
 from btp.errors import DataError
-from btp.files import write_atomically
+from btp.runtime.files import write_atomically
 
 MESH_SUFFIXES = (".obj", ".off", ".ply", ".stl")
 TEXT_SUFFIXES = (".csv", ".txt", ".xyz")

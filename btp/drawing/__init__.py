@@ -1,0 +1,1 @@
+"""Pictures and pages of clouds: a small renderer and a viewer."""

@@ -1,0 +1,1 @@
+"""Scoring a category with a detector or a baseline, and its metrics."""

@@ -1,0 +1,204 @@
+"""Memories of normal scans: the distance to what was seen there is the score. Nothing is learned.
+
+- BTF (Horwitz and Hoshen, CVPR workshops 2023): FPFH of every point, all of them kept.
+- PatchCore (Roth et al., CVPR 2022): descriptors of patches, thinned to a coreset.
+
+As in Real3D-AD's benchmark the memory holds the tested category's own training scans, scans are
+not registered, and PatchCore's reweighting (its Eq. 7) makes the object score of both. Unlike
+there, FPFH's radii follow each scan's point spacing instead of being millimetres, and every scan is
+scaled to the unit sphere, so that a full training scan and a one-sided test scan differ in scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from btp.errors import ConfigError
+from btp.features.store import FeatureSet
+from btp.geometry.points import batches, gather, patch_of_uncovered, patches_to_points
+from btp.types import Features, Scores
+
+CORESET = 0.25  # of the patches; the largest share in PatchCore's paper
+NEIGHBOURS = 3  # b of PatchCore's Eq. 7, as in the benchmark
+PROJECTED = 128  # dimensions in which the coreset is chosen, as in PatchCore's code
+FPFH_SUM = 200.0  # of each of its histograms
+
+BATCH = 8  # clouds described at once
+QUERIES = 2048  # searched at once: bounds the distances held
+SPARE = 4  # candidates beyond those asked for, see `nearest`
+
+Describe = Callable[[Features], Tensor]
+
+
+def point_fpfh(features: Features) -> Tensor:
+    """FPFH of each point, its histograms scaled to a sum of 1: float [B, N, 33].
+
+    Raises:
+        ConfigError: if the features were loaded without.
+    """
+    if features.point_fpfh is None:
+        raise ConfigError("the features hold no FPFH of points; load them with point_fpfh=True")
+    return features.point_fpfh / FPFH_SUM
+
+
+def patch_fpfh(features: Features) -> Tensor:
+    """Mean FPFH of each patch's points: float [B, G, 33]."""
+    return gather(point_fpfh(features), features.patch_index).mean(2)
+
+
+def patch_taps(features: Features) -> Tensor:
+    """The encoder's taps of each patch, joined: float [B, G, L C]."""
+    return features.taps.transpose(1, 2).flatten(2)
+
+
+@dataclass(frozen=True)
+class MemoryBank:
+    """Scores clouds by their distance to a memory; called like a detector.
+
+    Attributes:
+        memory: float [M, F], descriptors of normal scans.
+        describe: features -> [B, N, F], one a point, or [B, G, F], one a patch.
+        of_points: which of the two.
+    """
+
+    memory: Tensor
+    describe: Describe
+    of_points: bool
+
+    def __call__(self, features: Features) -> Scores:
+        """Distances as scores: at least 0, not bounded by 1. There are no logits: all nan."""
+        described = self.describe(features)
+        distances, rows = nearest(described.flatten(0, 1), self.memory, 1)
+        values = distances.view(described.shape[:2])
+        objects = reweighted(described, values, rows.view(values.shape), self.memory)
+        n_patches = features.patch_index.shape[1]
+        return Scores(
+            patch_logits=values.new_full((len(values), n_patches), torch.nan),
+            point_logits=values.new_full(features.points.shape[:2], torch.nan),
+            point_scores=values if self.of_points else _to_points(features, values),
+            object_logits=torch.full_like(objects, torch.nan),
+            object_scores=objects,
+        )
+
+
+def remember(
+    normal: FeatureSet,
+    describe: Describe,
+    of_points: bool,
+    share: float = 1.0,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> MemoryBank:
+    """Fill a memory with the descriptors of normal scans.
+
+    Args:
+        normal: the scans.
+        describe: see `MemoryBank`.
+        of_points: likewise.
+        share: kept of all descriptors, chosen by `greedy_coreset`; 1 keeps all.
+        seed: of that choice.
+        device: that the features are moved to.
+    """
+    described = [
+        describe(normal.batch(chunk, device)[0]).flatten(0, 1)
+        for chunk in batches(len(normal), BATCH)
+    ]
+    memory = torch.cat(described)
+    if share < 1:
+        memory = memory[greedy_coreset(memory, max(1, round(share * len(memory))), seed)]
+    return MemoryBank(memory, describe, of_points)
+
+
+def greedy_coreset(features: Tensor, count: int, seed: int) -> Tensor:
+    """Choose rows, each as far as possible from those chosen before (PatchCore, Algorithm 1).
+
+    Distances are taken after a random projection to `PROJECTED` dimensions, where there are more.
+
+    Args:
+        features: float [M, F].
+        count: of rows to choose, at most M.
+        seed: of the projection and the first row.
+
+    Returns:
+        int64 [count], in the order of choice. Ties go to the lowest row.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    row = int(torch.randint(len(features), (), generator=generator))
+    width = features.shape[1]
+    if width > PROJECTED:
+        projection = torch.randn(width, PROJECTED, generator=generator) / PROJECTED**0.5
+        features = features @ projection.to(features)
+    uncovered = features.new_full((len(features),), torch.inf)  # squared distance to the chosen
+    chosen = torch.empty(count, dtype=torch.int64, device=features.device)
+    for step in range(count):
+        chosen[step] = row
+        torch.minimum(uncovered, (features - features[row]).square_().sum(1), out=uncovered)
+        row = int(uncovered.argmax())
+    return chosen
+
+
+def nearest(queries: Tensor, memory: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Exact nearest neighbours by Euclidean distance, blocked.
+
+    Candidates are found with one matrix product a block, whose expanded squares lose small
+    distances to rounding; a few more than asked for are taken and measured again from differences.
+
+    Args:
+        queries: float [Q, F].
+        memory: float [M, F].
+        k: at most M.
+
+    Returns:
+        Distances float [Q, k], nearest first, and rows of `memory` int64 [Q, k].
+    """
+    # about their mean the values are small, and so is what rounding takes from them
+    centre = memory.mean(0)
+    memory, squares = memory - centre, (memory - centre).square().sum(1)
+    distances, rows = [], []
+    for chunk in batches(len(queries), QUERIES):
+        some = queries[chunk] - centre
+        expanded = torch.addmm(squares, some, memory.T, alpha=-2)  # less each query's own square
+        candidates = expanded.topk(min(k + SPARE, len(memory)), largest=False).indices
+        exact = (some[:, None] - memory[candidates]).norm(dim=2)
+        found = exact.topk(k, largest=False)
+        distances.append(found.values)
+        rows.append(candidates.gather(1, found.indices))
+    return torch.cat(distances), torch.cat(rows)
+
+
+def reweighted(described: Tensor, distances: Tensor, rows: Tensor, memory: Tensor) -> Tensor:
+    """Object scores: the largest distance, less where the memory is sparse (PatchCore, Eq. 7).
+
+    With q the descriptor of that distance, m the memory's nearest to it, and m' the `NEIGHBOURS`
+    nearest to m, itself included: s = |q - m| (1 - exp |q - m| / sum exp |q - m'|). As in the
+    benchmark the exponents are divided by the root of F, so that wide descriptors do not overflow.
+
+    Args:
+        described: float [B, n, F].
+        distances: float [B, n], to the memory.
+        rows: int64 [B, n], the rows of `memory` at these.
+        memory: float [M, F].
+
+    Returns:
+        float [B].
+    """
+    highest, at = distances.max(1)
+    if len(memory) == 1:  # no neighbours to weigh with
+        return highest
+    each = torch.arange(len(described), device=described.device)
+    query = described[each, at]  # [B, F]
+    near = nearest(memory[rows[each, at]], memory, min(NEIGHBOURS, len(memory)))[1]
+    around = (query[:, None] - memory[near]).norm(dim=2)  # [B, b], the first of them m itself
+    return highest * (1 - (around / memory.shape[1] ** 0.5).softmax(1)[:, 0])
+
+
+def _to_points(features: Features, patch_values: Tensor) -> Tensor:
+    """Mean over the patches that hold a point, or else the nearest patch's value: [B, N]."""
+    points, index = features.points, features.patch_index
+    held = patches_to_points(patch_values, index, points.shape[1])
+    patch = patch_of_uncovered(points, index)
+    return torch.where(patch < 0, held, patch_values.gather(1, patch.clamp(min=0)))

@@ -1,0 +1,1 @@
+"""Runs on disk, what the paper's tables need, and doing it."""

@@ -1,0 +1,1 @@
+"""Features of a data set's scans: computed once, kept on disk, loaded as sets."""

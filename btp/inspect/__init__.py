@@ -1,0 +1,1 @@
+"""A person's own scans: scores, heat maps, regions, decisions."""

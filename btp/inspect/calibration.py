@@ -1,0 +1,165 @@
+"""Alarm thresholds from a handful of good scans, and how far so few can be trusted.
+
+The rule is that of split conformal prediction (Vovk et al. 2005), which needs no assumption on the
+scores but that the next good scan is like those measured: above the k-th smallest of n scores lies
+the next one with probability (n + 1 - k) / (n + 1), and the rate of a threshold set there follows
+Beta(n + 1 - k, k) over all that the n scans could have been.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from btp.config import build
+from btp.errors import BTPError, ConfigError, WeightsError
+from btp.runtime.files import write_text
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A score above which there is an alarm.
+
+    Attributes:
+        value: one of the good scans' scores.
+        rate: false alarms to expect, as a share of good scans.
+        rate_low, rate_high: a 95 % confidence interval of the share.
+    """
+
+    value: float
+    rate: float
+    rate_low: float
+    rate_high: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds of one detector for one kind of part.
+
+    Attributes:
+        detector: digest of the detector's file.
+        false_alarms: the rate that was asked for.
+        scans: number of good scans behind it.
+        object: of the object score: above it a scan is DEFECT.
+        point: of point scores: `rate` of good scans have any point above it.
+        coverage: with which the good scans were scored, and others have to be.
+    """
+
+    detector: str
+    false_alarms: float
+    scans: int
+    object: Threshold
+    point: Threshold
+    coverage: str = "sampled"
+
+    @property
+    def scans_needed(self) -> int:
+        """The fewest good scans with which the asked rate can be kept."""
+        return math.ceil(1 / self.false_alarms - 1e-9) - 1
+
+    def describe(self) -> str:
+        """What the thresholds promise, for a person; says so if the scans are too few."""
+        lines = [f"{self.scans} good scans, {self.false_alarms:.3g} false alarms asked for"]
+        if self.scans < self.scans_needed:
+            lines.append(
+                f"too few scans: a rate of {self.false_alarms:.3g} needs at least "
+                f"{self.scans_needed}; the thresholds are the highest scores of those there are"
+            )
+        lines += [
+            f"{name} threshold {t.value:.4f}: about {t.rate:.3g} of good scans will be above it "
+            f"(95 % interval {t.rate_low:.2g} to {t.rate_high:.2g})"
+            for name, t in (("object", self.object), ("point", self.point))
+        ]
+        return "\n".join(lines)
+
+
+def calibrate(
+    detector: str,
+    object_scores: Sequence[float],
+    point_maxima: Sequence[float],
+    rate: float,
+    coverage: str = "sampled",
+) -> Calibration:
+    """Set both thresholds.
+
+    Args:
+        detector: digest of the detector that scored.
+        object_scores: one for each good scan.
+        point_maxima: the highest point score of each.
+        rate: of false alarms, in 0..1, exclusive.
+        coverage: with which they were scored.
+
+    Raises:
+        ConfigError: if the rate is out of range, or there is no scan.
+    """
+    return Calibration(
+        detector=detector,
+        false_alarms=rate,
+        scans=len(object_scores),
+        object=alarm_threshold(object_scores, rate),
+        point=alarm_threshold(point_maxima, rate),
+        coverage=coverage,
+    )
+
+
+def alarm_threshold(scores: Sequence[float], rate: float) -> Threshold:
+    """The lowest score that the next good scan exceeds with a probability of at most `rate`.
+
+    If no score is that high, because they are fewer than 1 / rate - 1, the highest is taken, and
+    the threshold's own `rate` tells what to expect of it.
+
+    Args:
+        scores: of n >= 1 good scans.
+        rate: in 0..1, exclusive.
+
+    Raises:
+        ConfigError: if the rate is out of range, or there is no score.
+    """
+    from scipy.stats import beta
+
+    if not 0 < rate < 1:
+        raise ConfigError(f"false_alarms is {rate}; expected a share between 0 and 1, such as 0.05")
+    if not len(scores):
+        raise ConfigError("no good scan to calibrate with; at least one is needed, better twenty")
+    n = len(scores)
+    above = min(n, max(1, math.floor((n + 1) * rate + 1e-9)))  # of the n + 1 gaps between scores
+    k = n + 1 - above
+    low, high = beta.interval(CONFIDENCE, above, k)
+    return Threshold(float(np.sort(scores)[k - 1]), above / (n + 1), float(low), float(high))
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write thresholds as JSON."""
+    write_text(path, json.dumps(asdict(calibration), indent=2) + "\n")
+
+
+def read_calibration(path: Path, detector: str) -> Calibration:
+    """Read what `write_calibration` wrote.
+
+    Args:
+        path: of the JSON file.
+        detector: digest of the detector that the thresholds will be used with.
+
+    Raises:
+        WeightsError: if the file is missing or damaged, or was made with another detector.
+    """
+    again = "calibrate again: python scripts/calibrate.py normal=DIR detector=..."
+    try:
+        calibration = build(Calibration, json.loads(path.read_text("utf-8")), str(path))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such file; {again}") from error
+    except (OSError, ValueError, TypeError, AttributeError, BTPError) as error:
+        raise WeightsError(f"{path}: not a calibration ({error}); {again}") from error
+    if calibration.detector != detector:
+        raise WeightsError(
+            f"{path}: was made with the detector {calibration.detector}, and this one is "
+            f"{detector}; thresholds hold for one detector only; {again}"
+        )
+    return calibration

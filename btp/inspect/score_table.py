@@ -1,0 +1,75 @@
+"""scores.csv: a line for each scan, kept while they are scored, sorted when all are."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from btp.errors import DataError
+from btp.inspect.outputs import Result
+from btp.runtime.files import write_text
+
+
+class ScoreTable:
+    """The table of a folder of results.
+
+    While scans are scored their lines are added to scores.unfinished.csv, so that a run that stops
+    has told what it found; scores.csv takes its place, whole and sorted, at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Begin a table; nothing is written yet."""
+        self.path = folder / "scores.csv"
+        self.unfinished = folder / "scores.unfinished.csv"
+        self._begun = False
+
+    def add(self, result: Result) -> None:
+        """Add a line to the unfinished table.
+
+        Raises:
+            DataError: if it cannot be written.
+        """
+        text = _lines([result], header=not self._begun)
+        try:
+            self.unfinished.parent.mkdir(parents=True, exist_ok=True)
+            mode = "a" if self._begun else "w"
+            with self.unfinished.open(mode, encoding="utf-8", newline="") as file:
+                file.write(text)
+        except OSError as error:
+            raise DataError(
+                f"{self.unfinished}: writing failed ({error.strerror}); {self.path.name} was not "
+                "changed, and what is scored is not scored again"
+            ) from error
+        self._begun = True
+
+    def finish(self, results: Sequence[Result]) -> None:
+        """Write the table of all results.
+
+        Raises:
+            DataError: if it cannot be written; an older table is then as it was.
+        """
+        write_text(self.path, _lines(worst_first(results), header=True))
+        self.unfinished.unlink(missing_ok=True)
+
+
+def worst_first(results: Sequence[Result]) -> list[Result]:
+    """Sort by object score, the highest first; those without one come last; then by name."""
+    return sorted(results, key=lambda r: (r.object_score is None, -(r.object_score or 0), r.file))
+
+
+def _lines(results: Sequence[Result], header: bool) -> str:
+    text = io.StringIO()
+    sheet = csv.DictWriter(text, [field.name for field in fields(Result)], lineterminator="\n")
+    if header:
+        sheet.writeheader()
+    for result in results:
+        sheet.writerow(
+            {
+                name: f"{value:.6g}" if isinstance(value, float) else value
+                for name, value in asdict(result).items()
+            }
+        )
+    return text.getvalue()

@@ -1,0 +1,210 @@
+"""Point-language models: where their weights are, and loading them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from btp.errors import ConfigError, WeightsError
+from btp.models.point_encoder import PointBERT, PointBERTConfig
+from btp.models.text_encoder import TextConfig, TextEncoder
+from btp.runtime.processor import multiplies_in_16_bit, use_full_width
+from btp.types import Features
+from btp.weights.records import Record, file_sha256, read_record, verify
+from btp.weights.state_dict import fingerprint, load_strictly, read_checkpoint
+from btp.weights.text_store import TextStore
+
+TEXT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """One of configs/encoder/*.yaml: a point-language model's sizes and where its weights are.
+
+    Attributes:
+        name: for results and paths.
+        point_weights: file of the point encoder; None to build it untrained from `seed`.
+        text_weights: file of the text tower; None likewise.
+        heads: file of a detector that was trained with these weights, from which a training may
+            start (`Recipe.heads`); None where there is none.
+        text_dtype: "float32" or "bfloat16", of the frozen text tower while prompts are learned.
+        seed: of an untrained model.
+        point: sizes of the point encoder.
+        text: sizes of the text tower.
+    """
+
+    name: str
+    point_weights: str | None = None
+    text_weights: str | None = None
+    heads: str | None = None
+    text_dtype: str = "float32"
+    seed: int = 0
+    point: PointBERTConfig = field(default_factory=PointBERTConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+
+    def __post_init__(self) -> None:
+        if self.text_dtype not in TEXT_DTYPES:
+            raise ConfigError(
+                f"encoder.text_dtype is {self.text_dtype!r}; expected {' or '.join(TEXT_DTYPES)}"
+            )
+
+
+class PointLanguageModel:
+    """A frozen point encoder, and the text tower of the same space, loaded when first used."""
+
+    def __init__(self, config: EncoderConfig, device: torch.device | str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+        use_full_width()  # all that computes at length has a model
+
+    @property
+    def trained(self) -> bool:
+        """False where the encoder is random: results then say `encoder: untrained`."""
+        return self.config.point_weights is not None
+
+    @cached_property
+    def heads_digest(self) -> str:
+        """Of the file of heads that come with it; "" where none do.
+
+        Raises:
+            WeightsError: if the file is missing.
+        """
+        if self.config.heads is None:
+            return ""
+        path = located(self.config.heads)
+        if not Path(path).is_file():
+            raise WeightsError(
+                f"{path}: no such file; expected the heads of encoder {self.config.name}. Give "
+                "their path as encoder.heads, or start from new ones with recipe.heads=new"
+            )
+        return file_sha256(path)
+
+    @property
+    def reads_surface(self) -> bool:
+        """Whether the encoder needs `btp.geometry.local_geometry`'s channels of each point."""
+        return self.config.point.constant_feature is None
+
+    @cached_property
+    def points(self) -> PointBERT:
+        """The point encoder, frozen and in eval mode."""
+        config = self.config
+        if config.point_weights is not None:
+            path = located(config.point_weights)
+            _verify_if_there(path)
+            return PointBERT.load(config.point, path).to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = PointBERT(config.point)
+        return model.eval().requires_grad_(False).to(self.device)
+
+    @property
+    def gains_by_rounding(self) -> bool:
+        """Whether `encode(rounded=True)` is faster on this device."""
+        return self.device.type == "cpu" and multiplies_in_16_bit()
+
+    @cached_property
+    def _rounded(self) -> PointBERT:
+        return self.points.rounded()
+
+    def encode(
+        self,
+        points: Tensor,
+        surface: Tensor | None = None,
+        patch_index: Tensor | None = None,
+        rounded: bool = False,
+    ) -> Features:
+        """Features of clouds [B, N, 3] on the model's device.
+
+        Args:
+            points: in the unit sphere.
+            surface: float [B, N, F], kept with the features, and read where the encoder does.
+            patch_index: int64 [B, G, K], as of `PointBERT.forward`.
+            rounded: multiply in 16 bit where scores hardly feel it (`PointBERT.rounded`).
+        """
+        encoder = self._rounded if rounded else self.points
+        features = encoder(points, surface if self.reads_surface else None, patch_index)
+        return replace(features, surface=surface)
+
+    @cached_property
+    def text(self) -> TextEncoder:
+        """The text tower that prompts are learned with, frozen and in eval mode."""
+        return self._load_text(TEXT_DTYPES[self.config.text_dtype])
+
+    def _load_text(self, dtype: torch.dtype) -> TextEncoder:
+        config = self.config
+        if config.text_weights is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                model = TextEncoder(config.text).to(dtype)
+        else:
+            path = located(config.text_weights)
+            _verify_if_there(path)
+            state = read_checkpoint(path)
+            with torch.device("meta"):  # 700 M random numbers would take longer than loading
+                model = TextEncoder(config.text)
+            cast = {name: tensor.to(dtype) for name, tensor in state.items()}
+            load_strictly(model.tower, cast, path, assign=True)
+        return model.eval().requires_grad_(False).to(self.device)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Encode fixed texts.
+
+        With fetched weights each text is encoded once, ever: its embedding is kept beside them, and
+        while all texts are kept the text tower is not loaded, nor need its file be there.
+
+        Returns:
+            float32 [P, D], L2-normalised, on the model's device.
+
+        Raises:
+            WeightsError: if the text tower is needed and cannot be loaded.
+        """
+        weights = self.config.text_weights and located(self.config.text_weights)
+        record = None if weights is None else _verify_if_there(weights)
+        if weights is None or record is None:
+            return self.text(texts)
+        store = TextStore.beside(weights, record.sha256)
+        kept = store.read()
+        new = sorted(set(texts) - kept.keys())
+        if new:
+            made = dict(zip(new, self._load_text(torch.float32)(new).cpu(), strict=True))
+            store.add(made)
+            kept |= made
+        return torch.stack([kept[text] for text in texts]).to(self.device)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with any weight or size of the point encoder; keys stored features."""
+        sizes = json.dumps(asdict(self.config.point), sort_keys=True)
+        return fingerprint([*self.points.state_dict().items(), (sizes, torch.zeros(0))])
+
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """Changes with the file of the text tower's weights; "" where it is not there.
+
+        Scoring does without the file, so nothing is loaded for this.
+        """
+        if self.config.text_weights is None:
+            return f"untrained, seed {self.config.seed}"
+        path = located(self.config.text_weights)
+        record = _verify_if_there(path)
+        if record is not None:
+            return record.sha256[:16]
+        return file_sha256(path)[:16] if Path(path).is_file() else ""
+
+
+def located(path: str) -> str:
+    """Where a weight file is: relative to the current folder, or else to the project's own."""
+    beside_package = Path(__file__).resolve().parents[2] / path
+    return str(beside_package) if not Path(path).exists() and beside_package.exists() else path
+
+
+def _verify_if_there(path: str) -> Record | None:
+    """A weight file's record, against which it is checked unless it is missing."""
+    return verify(path) if Path(path).is_file() else read_record(path)

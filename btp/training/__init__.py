@@ -1,0 +1,1 @@
+"""Training the heads on the annotated scans of one category."""
