@@ -131,10 +131,10 @@ def hub_in_place(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     import huggingface_hub
     from huggingface_hub import constants
 
-    import btp.weights.download
+    import btp.weights.sources
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setattr(btp.weights.download, "PAUSE", 0.0)
+    monkeypatch.setattr(btp.weights.sources, "PAUSE", 0.0)
     with serve(FakeHub()) as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.address)
         template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"

@@ -11,15 +11,8 @@ import pytest
 from fake_hub import FakeHub, hub_in_place
 
 from btp.errors import WeightsError
-from btp.weights.download import (
-    LocalFile,
-    RemoteFile,
-    fetch_whole,
-    fill,
-    find_remote,
-    partial_path,
-    require_space,
-)
+from btp.weights.download import fetch_whole, fill, partial_path, require_space
+from btp.weights.sources import LocalFile, RemoteFile, find_remote
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 REPO = "someone/something"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from btp.errors import WeightsError
 from btp.models.text_encoder import TextConfig, TextTower
-from btp.weights.download import LocalFile
+from btp.weights.sources import LocalFile
 from btp.weights.text_cut import TextCut, cut_checkpoint, plan_cut
 
 TOWER = TextTower(TextConfig(width=8, heads=2, layers=2, embed_dim=6, vocab_size=50))
@@ -59,9 +59,9 @@ def test_it_goes_on_from_any_byte(tmp_path_factory: pytest.TempPathFactory, done
 
 def test_only_the_text_tensors_are_read(tmp_path: Path) -> None:
     cut = plan(tmp_path, whole_model())
-    read = sum(stop - start for start, stop, _ in cut.runs)
+    read = sum(stop - start for start, stop, _ in cut.ranges)
     assert read == sum(4 * tensor.numel() for tensor in TEXT.values())
-    assert len(cut.runs) <= 2  # neighbours come in one request
+    assert len(cut.ranges) <= 2  # neighbours come in one request
 
 
 def test_a_pytorch_file_gives_the_same_tensors(tmp_path: Path) -> None:
@@ -101,6 +101,8 @@ def damaged(kind: str) -> bytes:
         return content[:-1000]
     if kind == "no json":
         return content[:8] + b"x" + content[9:]
+    if kind == "no table of tensors":
+        return (2).to_bytes(8, "little") + b"[]"
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     header["text_projection"]["data_offsets"][1] += 4
     text = json.dumps(header).encode()
@@ -108,7 +110,14 @@ def damaged(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "kind", ["cut in the header", "cut in the tensors", "no json", "offsets that do not fit"]
+    "kind",
+    [
+        "cut in the header",
+        "cut in the tensors",
+        "no json",
+        "no table of tensors",
+        "offsets that do not fit",
+    ],
 )
 def test_damaged_files_are_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "whole.safetensors"

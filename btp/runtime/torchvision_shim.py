@@ -1,10 +1,10 @@
-"""Makes `import torchvision` work beside a CPU build of torch; timm and open_clip import it.
+"""Make `import torchvision` work beside a CPU build of torch; timm and open_clip import it.
 
 torchvision's wheels on PyPI are built for CUDA. Beside a torch without CUDA their library of
 operators does not load, which torchvision tolerates, and then it registers shape functions for two
 operators of that library, which fails with "operator torchvision::nms does not exist". Declaring
-the two operators, without implementing them, lets the import through. BTP calls none of
-torchvision's operators; who does still gets torchvision's own error that they could not be loaded.
+the two operators, without implementing them, lets the import succeed. BTP calls none of
+torchvision's operators; code that does still gets torchvision's own error that they are missing.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _declared: list[torch.library.Library] = []  # torch forgets the schemas with th
 
 
 def ensure_importable() -> None:
-    """Import torchvision; where exactly the failure above occurs, declare the operators and retry.
+    """Import torchvision, and declare the missing operators if exactly the error above occurs.
 
-    Call it before importing timm or open_clip. Where torchvision imports, it does nothing else.
+    Call it before importing timm or open_clip. It has no other effect where torchvision imports.
 
     Raises:
         Exception: whatever else `import torchvision` raises, untouched.

@@ -1,1 +1,1 @@
-"""Weights: what is published, fetching and verifying it, and models and detectors on disk."""
+"""Weight files as bytes: download, verify, cut, state dicts, and what wrong files look like."""

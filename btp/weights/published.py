@@ -1,4 +1,4 @@
-"""What lies in the files that others publish: names, wrappers, and those often taken by mistake."""
+"""Published weight files: their tensors' names, their wrappers, and how to recognise wrong ones."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from typing import Any
 ULIP2_FILE = "ULIP-2-PointBERT-10k-xyzrgb-pc-vit_g-objaverse_shapenet-pretrained.pt"
 FETCH = "`python scripts/weights.py fetch=ulip2`"
 
-# Of OpenCLIP's files everything belongs to the text tower but these.
-NOT_OF_THE_TEXT_TOWER = ("visual.", "logit_scale", "logit_bias")
+# All other tensors of OpenCLIP's files belong to the text tower.
+OUTSIDE_TEXT_TOWER = ("visual.", "logit_scale", "logit_bias")
 
 
 def unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The state dict of a training checkpoint, without DistributedDataParallel's `module.`."""
+    """Return a training checkpoint's state dict, without DistributedDataParallel's `module.`."""
     state = content.get("state_dict", content)
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
 def text_tower_state(content: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenCLIP's text tower under the names of `btp.models.text_encoder.TextTower`.
+    """Select OpenCLIP's text tower and give it the names of `btp.models.text_encoder.TextTower`.
 
     Args:
         content: by name, whatever the values are: tensors, or the entries of a file's header.
     """
     state = {key.removeprefix("text."): value for key, value in unwrap(content).items()}
-    return {k: v for k, v in state.items() if not k.startswith(NOT_OF_THE_TEXT_TOWER)}
+    return {k: v for k, v in state.items() if not k.startswith(OUTSIDE_TEXT_TOWER)}
 
 
 def known_mistake(state: Mapping[str, Any]) -> str | None:
-    """Name a state dict that does not fit, if it is one that is often taken for the right one.
+    """Say what a state dict is, if it is one that users often take for the right one.
 
     Args:
         state: by name, unwrapped.
 
     Returns:
-        What it is and what to do, to go on a message's "holds ..."; None if it is not known.
+        What it is and what to do, as the continuation of an error message's "holds ..."; None for
+        a file that is not known.
     """
     names = [str(name) for name in state]
 

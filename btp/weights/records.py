@@ -1,4 +1,4 @@
-"""Size and hash of a weight file: recorded when it is first got, verified ever after."""
+"""Size and hash of a weight file: recorded when it is installed, verified at every use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from btp.runtime.files import write_bytes
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a weight file; kept beside it as <file>.json.
+    """Size, hash and origin of a weight file; kept beside it as <file>.json.
 
     Attributes:
         size: in bytes.
@@ -34,12 +34,12 @@ class Record:
 
 
 def record_path(path: str | Path) -> Path:
-    """Where a weight file's record is."""
+    """Return the path of a weight file's record."""
     return Path(f"{path}.json")
 
 
 def read_record(path: str | Path) -> Record | None:
-    """A weight file's record, whether or not the file is there; None if there is none.
+    """Read a weight file's record, whether or not the file exists; None without a record.
 
     Raises:
         WeightsError: if the record cannot be read.
@@ -57,7 +57,7 @@ def read_record(path: str | Path) -> Record | None:
 
 
 def write_record(path: str | Path, source: str, etag: str = "") -> Record:
-    """Record a file that has just become whole."""
+    """Record size and hash of a file that has just become complete."""
     path = Path(path)
     stat = path.stat()
     record = Record(stat.st_size, file_sha256(path), source, etag, stat.st_mtime_ns)
@@ -66,7 +66,7 @@ def write_record(path: str | Path, source: str, etag: str = "") -> Record:
 
 
 def verify(path: str | Path, thoroughly: bool = False) -> Record | None:
-    """Check a weight file against its record.
+    """Check that a weight file is still the one that was recorded.
 
     Args:
         path: the file; it must be there.
@@ -95,9 +95,7 @@ def verify(path: str | Path, thoroughly: bool = False) -> Record | None:
             "change is meant"
         )
     if not unchanged:
-        with contextlib.suppress(
-            DataError
-        ):  # a folder that cannot be written is verified each time
+        with contextlib.suppress(DataError):  # a read-only folder: hashed again the next time
             _keep(path, replace(record, modified=stat.st_mtime_ns))
     return record
 
@@ -108,7 +106,7 @@ def _keep(path: Path, record: Record) -> None:
 
 
 def file_sha256(path: str | Path) -> str:
-    """The sha256 of a file, hexadecimal."""
+    """Return the sha256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Reading weights from disk, safely and strictly. Which weights there are: `btp.weights`."""
+"""Read weights from disk without running code in them, and load them only if all names fit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _what_went_wrong(path: Path, error: Exception) -> str:
-    """An error of the reading library in the user's terms."""
+    """Explain an error of the reading library in the user's terms."""
     text = str(error)
     refused = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", text)
     if isinstance(error, pickle.UnpicklingError) and refused:
@@ -73,7 +73,7 @@ def _what_went_wrong(path: Path, error: Exception) -> str:
 
 
 def _refuse_impostors(path: Path) -> bytes:
-    """Name the files that downloads leave in place of a checkpoint; else the file's first bytes."""
+    """Refuse what downloads leave in place of a checkpoint; return the file's first bytes."""
     with path.open("rb") as file:
         head = file.read(256)
     text = head.strip().lower()
@@ -96,7 +96,7 @@ def _refuse_impostors(path: Path) -> bytes:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any] | None:
-    """The settings that `btp.weights` keeps in a .safetensors header; None if there are none.
+    """Read the settings that this project keeps in a .safetensors header; None if there are none.
 
     Raises:
         WeightsError: if the file is damaged.
@@ -116,7 +116,9 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
 def check_names_and_shapes(
     expected: Mapping[str, Any], found: Mapping[str, Any], source: str | Path, what: str
 ) -> None:
-    """Compare two state dicts, or anything by name that has a shape.
+    """Raise an error unless two state dicts agree in every name and shape.
+
+    Instead of tensors the values may be anything that has a shape.
 
     Args:
         expected: of the module.
@@ -173,7 +175,7 @@ def _first(names: list[str], count: int = 4) -> str:
 
 
 def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """16 hexadecimal digits that change with any name, shape or value of a state dict's items."""
+    """Return 16 hexadecimal digits that change with any name, shape or value of a state dict."""
     digest = hashlib.blake2b(digest_size=8)
     for name, tensor in sorted(tensors, key=lambda item: item[0]):
         digest.update(f"{name}{list(tensor.shape)}{tensor.dtype}".encode())

@@ -1,66 +1,59 @@
-"""Cutting the text tower out of a whole OpenCLIP model, into a 16-bit file.
+"""Cut the text tower out of a whole OpenCLIP model into a 16-bit file.
 
-Of a .safetensors file only the header and the text tensors' bytes are read, wherever the file is:
-about a quarter of ViT-bigG-14's 10 GB. Memory stays below a few blocks.
+Only the header and the text tensors of a .safetensors file are read, on disk or on the hub: about
+a quarter of ViT-bigG-14's 10 GB. Memory stays below a few blocks.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from btp.errors import WeightsError
 from btp.runtime.files import write_bytes
-from btp.weights.download import Source
 from btp.weights.published import text_tower_state
+from btp.weights.sources import Source
 from btp.weights.state_dict import check_names_and_shapes, read_checkpoint
 
+if TYPE_CHECKING:
+    from huggingface_hub.utils import TensorInfo
+
 _TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_HEADER_LIMIT = 100_000_000  # bytes, as the format's own library has it
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A tensor in a .safetensors file: its type, its shape, and the bytes where it lies."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True)
 class TextCut:
-    """What to read of a whole model, and how to begin the new file.
+    """The byte ranges to read of a whole model, and the header of the file made from them.
 
     Attributes:
         source: the whole model's file.
         header: first bytes of the new file.
-        runs: (start, stop) in the source and the type; in the order of the new file's tensors.
+        ranges: (start, stop) in the source and the type; in the order of the new file's tensors.
         size: of the new file, in bytes.
     """
 
     source: Source
     header: bytes
-    runs: tuple[tuple[int, int, torch.dtype], ...]
+    ranges: tuple[tuple[int, int, torch.dtype], ...]
     size: int
 
     def read(self, done: int = 0) -> Iterator[bytes]:
-        """The new file's bytes, those after the first `done`.
+        """Yield the new file's bytes after the first `done`, to go on with an interrupted file.
 
         Raises:
             WeightsError: for values that are not finite in 16 bits.
         """
         yield self.header[done:]
         skip = max(0, done - len(self.header))
-        for start, stop, dtype in self.runs:
+        for start, stop, dtype in self.ranges:
             size = (stop - start) // dtype.itemsize * 2
             passed, skip = min(skip, size), max(0, skip - size)
             # An odd number of bytes ends within a value, whose other half is still to come.
@@ -88,7 +81,7 @@ _NOT_FINITE = (
 
 
 def plan_cut(source: Source, expected: Mapping[str, Any]) -> TextCut:
-    """Read a .safetensors file's header and decide what to take.
+    """Read a .safetensors file's header and list the byte ranges of its text tower.
 
     Args:
         source: a whole OpenCLIP model.
@@ -97,61 +90,59 @@ def plan_cut(source: Source, expected: Mapping[str, Any]) -> TextCut:
     Raises:
         WeightsError: if the file is damaged or its text tower is another one.
     """
-    entries = text_tower_state(_read_header(source))
-    check_names_and_shapes(expected, entries, source.name, "text tower")
-    ordered = sorted(entries.items(), key=lambda item: item[1].start)
+    begin, tensors = _read_header(source)
+    chosen = text_tower_state(tensors)
+    check_names_and_shapes(expected, chosen, source.name, "text tower")
     header: dict[str, Any] = {}
-    runs: list[tuple[int, int, torch.dtype]] = []
+    ranges: list[tuple[int, int, torch.dtype]] = []
     end = 0
-    for name, entry in ordered:
-        if entry.dtype not in _TYPES:
+    for name, tensor in sorted(chosen.items(), key=lambda item: item[1].data_offsets):
+        if tensor.dtype not in _TYPES:
             raise WeightsError(
-                f"{source.name}: {name} is of type {entry.dtype}; expected {', '.join(_TYPES)}. "
+                f"{source.name}: {name} is of type {tensor.dtype}; expected {', '.join(_TYPES)}. "
                 "Fetch OpenCLIP's own file: `python scripts/weights.py fetch=ulip2`"
             )
-        dtype, size = _TYPES[entry.dtype], 2 * math.prod(entry.shape)
-        if entry.stop - entry.start != size // 2 * dtype.itemsize:
-            raise _damaged(source, f"{name} lies at {entry.start:,}-{entry.stop:,}")
-        header[name] = {
-            "dtype": "F16",
-            "shape": entry.shape,
-            "data_offsets": [end, end + size],
-        }
+        dtype, size = _TYPES[tensor.dtype], 2 * math.prod(tensor.shape)
+        start, stop = (begin + offset for offset in tensor.data_offsets)
+        if stop - start != size // 2 * dtype.itemsize:
+            raise _damaged(source, f"{name} lies at {start:,}-{stop:,}")
+        header[name] = {"dtype": "F16", "shape": tensor.shape, "data_offsets": [end, end + size]}
         end += size
-        if runs and runs[-1][1:] == (entry.start, dtype):
-            runs[-1] = (runs[-1][0], entry.stop, dtype)
+        if ranges and ranges[-1][1:] == (start, dtype):
+            ranges[-1] = (ranges[-1][0], stop, dtype)  # neighbours come in one request
         else:
-            runs.append((entry.start, entry.stop, dtype))
+            ranges.append((start, stop, dtype))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     first = len(text).to_bytes(8, "little") + text
-    return TextCut(source, first, tuple(runs), len(first) + end)
+    return TextCut(source, first, tuple(ranges), len(first) + end)
 
 
-def _read_header(source: Source) -> dict[str, _Entry]:
-    """Names and places of a .safetensors file's tensors."""
+def _read_header(source: Source) -> tuple[int, dict[str, TensorInfo]]:
+    """Return where the tensors' bytes begin in a .safetensors file, and what it says of each.
+
+    The header's bytes come through `source`, which survives a broken connection and takes no more
+    than asked for; the hub's client then parses them.
+    """
+    from huggingface_hub import parse_local_safetensors_file_metadata
+    from huggingface_hub.constants import SAFETENSORS_MAX_HEADER_LENGTH
+    from huggingface_hub.errors import SafetensorsParsingError
+
     length = int.from_bytes(b"".join(source.read(0, min(8, source.size))), "little")
     begin = 8 + length
-    if not 2 <= length <= _HEADER_LIMIT or begin > source.size:
+    if length > SAFETENSORS_MAX_HEADER_LENGTH or begin > source.size:
         raise _damaged(source, f"a header of {length:,} bytes is announced")
-    try:
-        header = json.loads(b"".join(source.read(8, begin)))
-        header.pop("__metadata__", None)
-        entries = {
-            name: _Entry(
-                about["dtype"],
-                tuple(about["shape"]),
-                begin + about["data_offsets"][0],
-                begin + about["data_offsets"][1],
-            )
-            for name, about in header.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _damaged(source, f"the header cannot be read ({error})") from error
-    end = max((entry.stop for entry in entries.values()), default=begin)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "header.safetensors")
+        copy.write_bytes(b"".join(source.read(0, begin)))
+        try:
+            tensors = parse_local_safetensors_file_metadata(copy).tensors
+        except (SafetensorsParsingError, TypeError, AttributeError) as error:
+            raise _damaged(source, "the header cannot be read") from error
+    end = begin + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
     if end != source.size:
         raise _damaged(source, f"tensors up to {end:,} are announced")
-    return entries
+    return begin, tensors
 
 
 def _damaged(source: Source, what: str) -> WeightsError:
@@ -162,7 +153,7 @@ def _damaged(source: Source, what: str) -> WeightsError:
 
 
 def cut_checkpoint(path: Path, expected: Mapping[str, Any], target: Path) -> None:
-    """Cut the text tower out of a PyTorch file (open_clip_pytorch_model.bin).
+    """Write the text tower of a PyTorch file (open_clip_pytorch_model.bin) as 16-bit safetensors.
 
     Args:
         path: a whole OpenCLIP model.

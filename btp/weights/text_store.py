@@ -1,4 +1,4 @@
-"""Embeddings of fixed texts, kept beside the text tower's weights that made them.
+"""Keep the embeddings of fixed texts in a file beside the text tower's weights.
 
 Encoding one text takes a 1.4 GB file and seconds; its embedding is 5 kB. A text is encoded once.
 """
@@ -19,7 +19,7 @@ from btp.weights.state_dict import read_checkpoint, read_metadata
 
 @dataclass(frozen=True)
 class TextStore:
-    """The kept embeddings of one text tower.
+    """The file with one text tower's embeddings.
 
     Attributes:
         path: .safetensors; a text is its embedding's name.
@@ -31,19 +31,19 @@ class TextStore:
 
     @classmethod
     def beside(cls, text_weights: str | Path, sha256: str) -> TextStore:
-        """The store of a text tower's weight file."""
+        """Return the store that belongs to a text tower's weight file."""
         path = Path(text_weights)
         return cls(path.with_name(f"{path.stem}_prompts.safetensors"), sha256)
 
     def read(self) -> dict[str, Tensor]:
-        """Every kept text -> its embedding, float32 [D]."""
+        """Return every kept text with its embedding, float32 [D]; none made by other weights."""
         if not self.path.is_file():
             return {}
         embeddings = read_checkpoint(self.path)
         return embeddings if read_metadata(self.path) == {"weights": self.weights} else {}
 
     def add(self, embeddings: Mapping[str, Tensor]) -> None:
-        """Keep further texts; safe for several processes.
+        """Add texts to the file; several processes may do so at once.
 
         Raises:
             DataError: if the folder cannot be written.
