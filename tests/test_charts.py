@@ -14,16 +14,12 @@ from torch.utils.tensorboard import SummaryWriter
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
 from btp.data.prepare import normalise, prepare
-from btp.drawing.cameras import around, camera
-from btp.drawing.pictures import Panel, draw, seeing
-from btp.drawing.render import Surface, render, see
+from btp.drawing.pictures import Panel
 from btp.errors import DataError
 from btp.report.charts import Matrix, ObjectScores
 from btp.report.curves import read_curves, read_scalars
 from btp.report.examples import Example, Scored, best_and_worst, by_name
 from btp.report.figures import draw_figures
-
-RED = np.array([0.9, 0.1, 0.1])
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +48,6 @@ def pixels(path: Path) -> np.ndarray:
     from matplotlib.image import imread
 
     return np.asarray(imread(path)[..., :3])
-
-
-def sphere(n: int = 4000) -> np.ndarray:
-    points = np.random.default_rng(0).normal(size=(n, 3))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
 def test_a_scan_s_auroc_is_sklearn_s(dataset: Folder) -> None:
@@ -139,52 +130,6 @@ def test_a_run_without_curves_is_named(tmp_path: Path) -> None:
         read_curves([tmp_path / "seed7"])
 
 
-def test_the_back_does_not_shine_through() -> None:
-    ball = sphere()
-    view = camera()
-    behind = (ball @ view[2]) < -0.05
-    colours = np.where(behind[:, None], RED, 0.8)
-    image = render(Surface.of(ball), view, [colours], 120)[0]
-    drawn = image[..., 3] > 0.99
-    assert drawn.mean() == pytest.approx(np.pi / 4 * 0.94**2, abs=0.03)  # a disc without holes
-    middle = image[26:94, 26:94, :3]
-    assert (np.ptp(middle, axis=-1) > 0.05).mean() < 0.002
-    front = see(Surface.of(ball), view, 120)
-    assert behind[front.owner[front.owner >= 0]].mean() < 0.03  # at the rim
-
-
-def test_light_comes_from_the_upper_left_and_distance_fades() -> None:
-    grey = np.full((4000, 3), 0.8)
-    image = render(Surface.of(sphere()), camera(), [grey], 120)[0][..., 0]
-    assert image[35, 40] > image[85, 80] + 0.1
-    flat = np.random.default_rng(1).uniform(-1, 1, (6000, 3)) * [1, 1, 0]
-    tilted = camera(0.0, np.deg2rad(30))
-    one, other = (
-        render(Surface.of(flat), tilted, [np.zeros((6000, 3))], 120, page=page)[0]
-        for page in ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    )
-    rows = np.flatnonzero((one[..., 3] > 0.99).any(1))
-    far, near = one[rows[3], 60, 0], one[rows[-3], 60, 0]
-    assert far > near + 0.15  # towards the page's white
-    assert other[..., :3].max() == 0
-
-
-def test_the_camera_shows_what_is_marked() -> None:
-    ball = sphere(1500)
-    for spot in (np.array([0, 0, 1.0]), np.array([0.6, -0.8, 0]), np.array([-1.0, 0, 0])):
-        marked = ball @ spot > 0.9
-        chosen = seeing(ball, marked)
-        assert chosen[2] @ spot > 0.6
-    assert np.array_equal(seeing(ball, np.zeros(1500, bool)), camera())
-    assert all(np.allclose(view @ view.T, np.eye(3)) for view, _ in around())
-    # a mark inside an open cup is seen from above, not through its side
-    cup = ball[ball[:, 2] < 0.3]
-    inside = np.concatenate([cup, 0.9 * cup])
-    marked = np.zeros(len(inside), bool)
-    marked[len(cup) :] = cup[:, 2] < -0.8
-    assert seeing(inside, marked)[2, 2] > 0.8
-
-
 def test_figures_are_drawn_of_all_that_is_given(dataset: Folder, tmp_path: Path) -> None:
     ours = {name: scored(dataset, name, 2.0) for name in CATEGORIES}
     blind = scored(dataset, "egg")
@@ -203,9 +148,7 @@ def test_figures_are_drawn_of_all_that_is_given(dataset: Folder, tmp_path: Path)
     again = draw_figures(tmp_path / "again", dataset, ours, others, chosen=chosen)
     assert [path.name for path in again] == names[:2]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(paths, again, strict=False))
-    dark = draw_figures(tmp_path / "dark", dataset, {}, cross=cross, dark=True)
-    assert [path.name for path in dark] == ["cross_category.png"]
-    assert np.median(pixels(dark[0])[:10]) < 0.15 < 0.9 < np.median(pixels(paths[2])[:10])
+    assert np.median(pixels(paths[2])[:10]) > 0.9  # on white
 
 
 def test_a_row_has_a_column_for_each_method_that_scores_points(
@@ -236,12 +179,3 @@ def test_a_row_has_a_column_for_each_method_that_scores_points(
 def test_the_strips_are_of_the_right_auroc() -> None:
     given = ObjectScores(np.array([False, True, True]), np.array([0.2, 0.1, 0.9]))
     assert given.auroc == 0.5
-
-
-def test_empty_rows_of_pixels_are_cut_off(tmp_path: Path) -> None:
-    flat = sphere() * [1, 1, 0.2]
-    side = camera(0.0, 0.0)
-    draw([[Panel("flat", flat, view=side)]], tmp_path / "flat.png")
-    draw([[Panel("round", sphere(), view=side)]], tmp_path / "round.png")
-    low, high = (pixels(tmp_path / name).shape[0] for name in ("flat.png", "round.png"))
-    assert low < 0.65 * high

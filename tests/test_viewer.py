@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from btp.drawing.viewer import ViewedScan, write_viewer
 from btp.drawing.viewer.columns import (
-    along_curve,
+    curve_order,
     pack,
     quantise,
     quantise_normals,
     quantise_points,
 )
-from btp.drawing.viewer.encoding import chosen_rows, encode
+from btp.drawing.viewer.encoding import encode, rows_to_show
 from btp.errors import DataError
 
 HOSTILE = '</script><b>"ü & <!--scans-->.ply'
@@ -51,7 +51,6 @@ def ball(name: str, height: float, count: int = 4000, spot: np.ndarray = SPOT) -
         regions=np.where(scores > 0.5, 0, -1),
         threshold=0.5,
         decision="DEFECT" if height > 0.5 else "OK",
-        units="mm",
     )
 
 
@@ -120,7 +119,7 @@ def test_normals_keep_their_direction_but_not_their_side() -> None:
 
 def test_the_curve_visits_all_points_and_jumps_little() -> None:
     points = np.random.default_rng(0).normal(size=(2000, 3))
-    order = along_curve(points)
+    order = curve_order(points)
     np.testing.assert_array_equal(np.sort(order), np.arange(2000))
     jumps = np.linalg.norm(np.diff(points[order], axis=0), axis=1)
     assert jumps.mean() < 0.25 * np.linalg.norm(np.diff(points, axis=0), axis=1).mean()
@@ -129,14 +128,14 @@ def test_the_curve_visits_all_points_and_jumps_little() -> None:
 def test_thinning_keeps_the_highest_scores_of_every_detector_and_an_even_rest() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.permutation(10_000).astype(float), rng.permutation(10_000).astype(float)
-    rows = chosen_rows([first, second], 800)
+    rows = rows_to_show([first, second], 800)
     assert len(rows) == 800
     assert (np.diff(rows) > 0).all()
     for scores in (first, second):
         assert set(np.argsort(scores)[-100:]) <= set(rows)
     # a quarter at most is the highest scores; the rest is spread over the whole curve
     assert np.histogram(rows, 10, (0, 10_000))[0].min() >= 0.1 * 600 * 0.9
-    np.testing.assert_array_equal(chosen_rows([first], 10_000), np.arange(10_000))
+    np.testing.assert_array_equal(rows_to_show([first], 10_000), np.arange(10_000))
 
 
 def test_counts_are_of_all_points_not_of_those_shown() -> None:

@@ -1,1 +1,1 @@
-"""Pictures and pages of clouds: a small renderer and a viewer."""
+"""Pictures of clouds, and an HTML page that shows them in three dimensions."""

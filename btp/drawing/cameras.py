@@ -1,4 +1,4 @@
-"""Where a cloud is looked at from: rotations whose rows point right, up and towards the viewer."""
+"""Cameras as rotations whose rows point right, up and towards the viewer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AZIMUTH, ELEVATION, STEEP = np.deg2rad(35.0), np.deg2rad(25.0), np.deg2rad(65.0)
 
 
 def camera(azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> NDArray[np.float64]:
-    """Rotation [3, 3] whose rows point right, up and towards the viewer."""
+    """Return the camera [3, 3] that looks from a direction, given by two angles in radians."""
     towards = np.array(
         [
             np.cos(elevation) * np.cos(azimuth),
@@ -21,22 +21,22 @@ def camera(azimuth: float = AZIMUTH, elevation: float = ELEVATION) -> NDArray[np
     return np.stack([right, np.cross(towards, right), towards])
 
 
-def turned(view: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
-    """A camera [3, 3] moved around the vertical axis."""
+def rotated(view: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
+    """Move a camera [3, 3] around the vertical axis."""
     sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
     return view @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
 
 
-def around() -> list[tuple[NDArray[np.float64], float]]:
-    """24 cameras and how much each is liked, 0..1.
+def candidate_cameras() -> list[tuple[NDArray[np.float64], float]]:
+    """Return 24 cameras around an object, each with a preference in 0..1.
 
-    Eight directions a little from above and below, and four steeply so, which show less of an
-    object's shape.
+    Eight directions look a little from above and from below. Four look steeply, and are preferred
+    less because they show less of an object's shape.
     """
     steps = [(step, ELEVATION, 1.0) for step in range(8)]
     steps += [(step, STEEP, 0.75) for step in range(0, 8, 2)]
     return [
-        (camera(AZIMUTH + step * np.pi / 4, side * elevation), liking)
-        for step, elevation, liking in steps
+        (camera(AZIMUTH + step * np.pi / 4, side * elevation), preference)
+        for step, elevation, preference in steps
         for side in (1, -1)
     ]

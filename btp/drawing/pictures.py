@@ -1,4 +1,4 @@
-"""Pictures of clouds: shaded surfaces, scores in colour, ground truth beside them."""
+"""Draw clouds as PNG pictures: shaded shapes, with scores or labels in colour."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.drawing.cameras import around, camera, turned
-from btp.drawing.render import Pixels, Surface, render, see
-from btp.drawing.theme import COLOURS, DOTS, Theme, anomaly_colours, new_figure, theme
+from btp.drawing.cameras import camera, candidate_cameras, rotated
+from btp.drawing.render import DiscCloud, Pixels, find_front, render
+from btp.drawing.theme import DOTS_PER_INCH, PAGE, anomaly_colours, new_figure
 from btp.geometry.local_geometry import thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "Panel", "camera", "draw", "draw_around", "facing", "paint", "turned"]
-
 BARE = 0.8  # grey of a shape without values
-PANEL = 2.3  # inches
-_LEAST_HEIGHT = 0.35  # of a panel, by its width
-_DRAWN = 30_000  # points of a cloud; more do not show at a panel's size
-_LOOKED_AT = 4_000, 100  # points and pixels that a camera is chosen with
+PANEL_INCHES = 2.3
+_MIN_HEIGHT = 0.35  # of a panel, by its width
+_MAX_DRAWN = 30_000  # points of a cloud; more do not show at a panel's size
+_CAMERA_POINTS, _CAMERA_PIXELS = 4_000, 100  # with which a camera is chosen
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,8 @@ def draw(
     highest: float = 1.0,
     label: str = "anomaly score",
     names: Sequence[str] = (),
-    dark: bool = False,
 ) -> None:
-    """Draw rows of panels, each row with one camera, into a PNG.
+    """Draw a grid of panels into a PNG; the panels of a row share a camera.
 
     Args:
         rows: panels of a row show the same cloud.
@@ -65,16 +62,15 @@ def draw(
         highest: what the colour bar writes at a value of 1.
         label: of the colour bar: what the colours stand for.
         names: of the rows, on their left; none by default.
-        dark: light on dark.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    columns, look = max(len(row) for row in rows), theme(dark)
-    images = [_cropped(_rendered(row, look)) for row in rows]
+    columns = max(len(row) for row in rows)
+    images = [_cropped(_rendered(row)) for row in rows]
     heights = [len(line[0]) / line[0].shape[1] for line in images]
-    size = PANEL * columns + 1.1, PANEL * sum(heights) + 0.4 * len(rows) + 0.4
-    with new_figure(path, *size, look) as figure:
+    size = PANEL_INCHES * columns + 1.1, PANEL_INCHES * sum(heights) + 0.4 * len(rows) + 0.4
+    with new_figure(path, *size) as figure:
         axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
         for row, line, shown in zip(rows, axes, images, strict=True):
             for ax in line:
@@ -115,14 +111,14 @@ def draw_around(
         highest: value of the darkest colour.
     """
     shown = values / highest
-    front = seeing(points, shown >= np.quantile(shown, 0.99))
+    front = best_camera(points, shown >= np.quantile(shown, 0.99))
     turns = {"facing the highest score": 0, "turned by 120°": 120, "turned by 240°": 240}
-    panels = [Panel(title, points, shown, turned(front, turn)) for title, turn in turns.items()]
+    panels = [Panel(title, points, shown, rotated(front, turn)) for title, turn in turns.items()]
     draw([panels], path, caption, highest)
 
 
-def paint(values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The pictures' colours of values in 0..1: red, green, blue [R, 3]; black where not finite."""
+def anomaly_rgb(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return red, green and blue [R, 3] of values in 0..1, as in the pictures; black for nan."""
     table = (anomaly_colours()(np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
     known = np.isfinite(values)
     colours = table[np.where(known, 255 * np.clip(values, 0, 1), 0).astype(np.uint8)]
@@ -130,16 +126,16 @@ def paint(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     return colours
 
 
-def facing(row: Sequence[Panel]) -> NDArray[np.float64]:
-    """The camera that sees most of what the row's first 0/1 panel marks."""
+def camera_of_row(row: Sequence[Panel]) -> NDArray[np.float64]:
+    """Choose the camera that sees most of what the row's first panel of 0/1 values marks."""
     for panel in row:
         if panel.values is not None and set(np.unique(panel.values)) == {0, 1}:
-            return seeing(panel.points, panel.values > 0)
+            return best_camera(panel.points, panel.values > 0)
     return camera()
 
 
-def seeing(points: NDArray[np.floating], marked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The camera of `around` that shows most of what is marked; a fixed one where nothing is.
+def best_camera(points: NDArray[np.floating], marked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Choose the camera that shows most of the marked points; a fixed one if none is marked.
 
     Args:
         points: [R, 3].
@@ -147,64 +143,65 @@ def seeing(points: NDArray[np.floating], marked: NDArray[np.bool_]) -> NDArray[n
     """
     if not marked.any():
         return camera()
-    most, pixels = _LOOKED_AT
     kept = np.union1d(  # a small defect must not be thinned away
-        thin(np.arange(len(points)), most), thin(np.flatnonzero(marked), most // 4)
+        thin(np.arange(len(points)), _CAMERA_POINTS),
+        thin(np.flatnonzero(marked), _CAMERA_POINTS // 4),
     )
-    surface = Surface.of(points[kept])
+    discs = DiscCloud.from_points(points[kept])
     best, most_shown = camera(), -1.0
-    for view, liking in around():
-        owner = see(surface, view, pixels).owner
-        shown = liking * float(marked[kept][owner[owner >= 0]].sum())
+    for view, preference in candidate_cameras():
+        owner = find_front(discs, view, _CAMERA_PIXELS).owner
+        shown = preference * float(marked[kept][owner[owner >= 0]].sum())
         if shown > most_shown:
             best, most_shown = view, shown
     return best
 
 
-def _rendered(row: Sequence[Panel], look: Theme) -> list[Pixels]:
-    """Each panel as an image [S, S, 4]."""
-    front = facing(row)
+def _rendered(row: Sequence[Panel]) -> list[Pixels]:
+    """Render each panel as an image [S, S, 4]."""
+    front = camera_of_row(row)
     images = []
-    surfaces: dict[int, Surface] = {}  # of the points, whatever side they are seen from
+    discs: dict[int, DiscCloud] = {}  # by the points, whatever side they are seen from
     # Panels mostly share points and camera, and what is in front is then looked up once.
     for _, same in groupby(row, key=lambda panel: (id(panel.points), id(panel.view))):
         panels = list(same)
         points = panels[0].points
-        kept = thin(np.arange(len(points)), _DRAWN)
-        if id(points) not in surfaces:
-            surfaces[id(points)] = Surface.of(points[kept])
+        kept = thin(np.arange(len(points)), _MAX_DRAWN)
+        if id(points) not in discs:
+            discs[id(points)] = DiscCloud.from_points(points[kept])
         view = front if panels[0].view is None else panels[0].view
-        images += _rendered_alike(panels, kept, surfaces[id(points)], view, look)
+        images += _rendered_from(view, discs[id(points)], panels, kept)
     return images
 
 
-def _rendered_alike(
+def _rendered_from(
+    view: NDArray[np.float64],
+    discs: DiscCloud,
     panels: Sequence[Panel],
     kept: NDArray[np.int64],
-    surface: Surface,
-    view: NDArray[np.float64],
-    look: Theme,
 ) -> list[Pixels]:
+    """Render panels of the same points, of which the rows `kept` are drawn, from one side."""
     from matplotlib.colors import to_rgb
 
     vivid = [None if p.values is None else np.clip(p.values[kept], 0, 1) for p in panels]
     bare = np.full((len(kept), 3), BARE)
     colours = [bare if v is None else anomaly_colours()(v)[:, :3] for v in vivid]
-    return render(surface, view, colours, int(PANEL * DOTS), to_rgb(look.page), vivid)
+    size = int(PANEL_INCHES * DOTS_PER_INCH)
+    return render(discs, view, colours, size, to_rgb(PAGE), vivid)
 
 
 def _cropped(images: Sequence[Pixels]) -> list[Pixels]:
-    """Without the rows of pixels above and below that are empty in all of a row's images."""
+    """Cut off the pixel rows above and below that are empty in all images of a row."""
     size = len(images[0])
     used = np.flatnonzero(np.max([image[..., 3] for image in images], axis=0).any(axis=1))
     middle, half = (used[0] + used[-1] + 1) / 2, (used[-1] + 1 - used[0]) / 2
-    half = max(half + 2, _LEAST_HEIGHT * size / 2)
+    half = max(half + 2, _MIN_HEIGHT * size / 2)
     low, high = max(0, int(middle - half)), min(size, int(np.ceil(middle + half)))
     return [image[low:high] for image in images]
 
 
 def _strip(ax: Axes) -> None:
-    """No frame and no ticks; labels stay."""
+    """Remove frame and ticks, but not the labels."""
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btp.data.formats import read_scalars, write_ply
-from btp.drawing.pictures import draw_around, paint
+from btp.drawing.pictures import anomaly_rgb, draw_around
 from btp.errors import DataError
 from btp.geometry.local_geometry import thin
 from btp.inspect.predictor import ScoredScan
@@ -160,13 +160,13 @@ class Outputs:
         if not scan.sampled:
             scalars["region"] = np.full(len(scan.points), OUTSIDE, np.int32)
             scalars["region"][scan.valid] = numbers
-        colours = paint(scored.point_scores / highest)
+        colours = anomaly_rgb(scored.point_scores / highest)
         write_ply(self.heat_map, scan.points, scalars, colours)
         if not scan.sampled:
             _remove(self.surface)
             return [self.heat_map]
         scalars = {"anomaly": scored.surface_scores, "region": numbers}
-        colours = paint(scored.surface_scores / highest)
+        colours = anomaly_rgb(scored.surface_scores / highest)
         write_ply(self.surface, scan.surface, scalars, colours)
         return [self.heat_map, self.surface]
 

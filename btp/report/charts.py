@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.drawing.theme import SERIES, Theme, new_figure, theme
+from btp.drawing.theme import BLANK, INK, PAGE, SERIES, new_figure
 from btp.metrics import object_metrics
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Matrix:
         return np.array(means)
 
 
-def draw_matrix(matrix: Matrix, path: Path, caption: str = "", dark: bool = False) -> None:
+def draw_matrix(matrix: Matrix, path: Path, caption: str = "") -> None:
     """Draw a matrix as a heat map with its numbers, in percent, and its row means.
 
     Cells of a category on itself are grey; cells without a value hold a dash.
@@ -63,26 +63,24 @@ def draw_matrix(matrix: Matrix, path: Path, caption: str = "", dark: bool = Fals
         matrix: values in 0..1.
         path: of the PNG.
         caption: above it.
-        dark: light on dark.
     """
-    look = theme(dark)
     percent = 100 * np.column_stack([matrix.values, matrix.row_means])
     lines, columns = percent.shape
     width, height = 0.56 * columns + 2.2, 0.42 * lines + 1.6
-    with new_figure(path, width, height, look) as figure:
+    with new_figure(path, width, height) as figure:
         ax = figure.subplots()
-        ax.set_facecolor(look.blank)
+        ax.set_facecolor(BLANK)
         image = ax.imshow(np.ma.masked_invalid(percent), cmap="cividis", aspect="auto")
         for row, column in np.ndindex(lines, columns):
-            _write_cell(ax, matrix, row, column, percent, look)
+            _write_cell(ax, matrix, row, column, percent)
         ax.set_xticks(range(columns), [*matrix.columns, "mean"], rotation=40, ha="left")
         ax.set_yticks(range(lines), matrix.rows)
         ax.xaxis.tick_top()
         ax.tick_params(length=0)
-        ax.axvline(columns - 1.5, color=look.page, lw=5)
+        ax.axvline(columns - 1.5, color=PAGE, lw=5)
         ax.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(lines + 1) - 0.5, minor=True)
-        ax.grid(which="minor", color=look.page, lw=1.2, alpha=1)
+        ax.grid(which="minor", color=PAGE, lw=1.2, alpha=1)
         ax.tick_params(which="minor", length=0)
         for spine in ax.spines.values():
             spine.set_visible(False)
@@ -96,12 +94,12 @@ def draw_matrix(matrix: Matrix, path: Path, caption: str = "", dark: bool = Fals
 
 
 def _write_cell(
-    ax: Axes, matrix: Matrix, row: int, column: int, percent: NDArray[np.float64], look: Theme
+    ax: Axes, matrix: Matrix, row: int, column: int, percent: NDArray[np.float64]
 ) -> None:
     value = percent[row, column]
     if np.isnan(value):
         same = column < len(matrix.columns) and matrix.columns[column] == matrix.rows[row]
-        ax.text(column, row, "" if same else "–", ha="center", va="center", color=look.ink)
+        ax.text(column, row, "" if same else "–", ha="center", va="center", color=INK)
         return
     low, high = np.nanmin(percent), np.nanmax(percent)
     bright = value > low + 0.5 * (high - low)  # cividis is dark below its middle
@@ -136,7 +134,7 @@ class ObjectScores:
 
 
 def draw_object_scores(
-    categories: Mapping[str, ObjectScores], path: Path, caption: str = "", dark: bool = False
+    categories: Mapping[str, ObjectScores], path: Path, caption: str = ""
 ) -> None:
     """Draw every scan's object score: in each category normal on the left, defective on the right.
 
@@ -146,10 +144,8 @@ def draw_object_scores(
         categories: by name.
         path: of the PNG.
         caption: above it.
-        dark: light on dark.
     """
-    look = theme(dark)
-    with new_figure(path, 0.85 * len(categories) + 1.6, 3.9, look) as figure:
+    with new_figure(path, 0.85 * len(categories) + 1.6, 3.9) as figure:
         ax = figure.subplots()
         ax.grid(axis="y")
         ax.set_axisbelow(True)

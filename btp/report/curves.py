@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.drawing.theme import SERIES, new_figure, theme
+from btp.drawing.theme import SERIES, new_figure
 from btp.errors import DataError
 
 TITLES = {
@@ -96,21 +96,18 @@ def read_curves(runs: Sequence[Path]) -> dict[str, Curve]:
     return curves
 
 
-def draw_curves(
-    groups: Mapping[str, Mapping[str, Curve]], path: Path, caption: str = "", dark: bool = False
-) -> None:
+def draw_curves(groups: Mapping[str, Mapping[str, Curve]], path: Path, caption: str = "") -> None:
     """Draw each scalar in a panel of its own: mean over runs, in a band from lowest to highest.
 
     Args:
         groups: name in the legend -> `read_curves`' result.
         path: of the PNG.
         caption: above everything.
-        dark: light on dark.
     """
     tags = [tag for tag in TITLES if any(tag in curves for curves in groups.values())]
     columns = min(3, len(tags))
     lines = -(-len(tags) // columns)
-    with new_figure(path, 3.3 * columns + 0.4, 2.5 * lines + 0.9, theme(dark)) as figure:
+    with new_figure(path, 3.3 * columns + 0.4, 2.5 * lines + 0.9) as figure:
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for tag, ax in zip(tags, axes, strict=False):
             for number, (name, curves) in enumerate(groups.items()):

@@ -30,7 +30,6 @@ def draw_figures(
     chosen: Sequence[str] = (),
     best: int = 2,
     worst: int = 2,
-    dark: bool = False,
 ) -> list[Path]:
     """Write the pictures of a dataset's report; those that nothing is given for are left out.
 
@@ -55,7 +54,6 @@ def draw_figures(
         chosen: scans to draw, as "category/name"; empty for the best and worst of ours.
         best: number of scans of highest point AUROC, each of another category.
         worst: number of scans of lowest.
-        dark: light on dark, for dark pages.
 
     Returns:
         The paths written, in the order above.
@@ -69,22 +67,22 @@ def draw_figures(
         if examples:
             written.append(folder / "scans.png")
             methods = {**(others or {}), title: ours}
-            draw_examples(examples, methods, dataset, written[-1], dark)
+            draw_examples(examples, methods, dataset, written[-1])
         written.append(folder / "object_scores.png")
         objects = {
             category: ObjectScores(scored.anomalous, scored.object_scores)
             for category, scored in sorted(ours.items())
         }
-        draw_object_scores(objects, written[-1], f"{dataset.name}: {title}", dark)
+        draw_object_scores(objects, written[-1], f"{dataset.name}: {title}")
     if cross:
         written.append(folder / "cross_category.png")
         caption = f"{dataset.name}: point AUROC on categories never trained on"
-        draw_matrix(Matrix.of(cross), written[-1], caption, dark)
+        draw_matrix(Matrix.of(cross), written[-1], caption)
     if runs:
         groups = {name: read_curves(folders) for name, folders in runs.items()}
         written.append(folder / "training.png")
         caption = f"{dataset.name}: training, mean over runs, from lowest to highest"
-        draw_curves(groups, written[-1], caption, dark)
+        draw_curves(groups, written[-1], caption)
     return written
 
 
@@ -93,7 +91,6 @@ def draw_examples(
     methods: Mapping[str, Mapping[str, Scored]],
     dataset: Dataset,
     path: Path,
-    dark: bool = False,
 ) -> None:
     """Draw scans as rows: the input, the ground truth, and each method's point scores.
 
@@ -102,7 +99,6 @@ def draw_examples(
         methods: title -> category -> scores; those without any point scores get no column.
         dataset: to read the scans from.
         path: of the PNG.
-        dark: light on dark.
     """
     columns = {
         title: scored
@@ -116,7 +112,7 @@ def draw_examples(
     ]
     names = ["\n".join(filter(None, (_name(e, ours), e.remark))) for e in examples]
     label = "point score, from the method's\nlowest on the category to its highest"
-    draw(rows, path, f"{dataset.name}: categories never trained on", 1.0, label, names, dark)
+    draw(rows, path, f"{dataset.name}: categories never trained on", 1.0, label, names)
 
 
 def _panels(

@@ -1,4 +1,4 @@
-"""A page to look at scored scans in three dimensions, in one file that needs no network."""
+"""An HTML page that shows scored scans in three dimensions, one file that needs no network."""
 
 from btp.drawing.viewer.page import write_viewer
 from btp.drawing.viewer.scan import ViewedScan

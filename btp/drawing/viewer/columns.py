@@ -1,4 +1,4 @@
-"""Arrays as compressed text: what the page's `data.js` decodes."""
+"""Encode arrays as compressed text, which the page's `data.js` decodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCORES = 1_023  # as fine as the threshold's slider; finer would mostly store no
 
 
 def pack(columns: Sequence[NDArray[np.uint16]]) -> str:
-    """Columns of equal length as base64 of gzip.
+    """Encode columns of equal length as base64 of gzip.
 
     Each column is written as the differences of its rows (modulo 65,536, zigzag, so that small
     ones of either sign are small), low bytes first, then high bytes. Along a curve through space
@@ -33,7 +33,11 @@ def pack(columns: Sequence[NDArray[np.uint16]]) -> str:
 
 
 def quantise(values: NDArray[np.floating]) -> tuple[NDArray[np.uint16], float, float]:
-    """Whole numbers q [M], `low` and `step`, so that value = low + q · step to half a step."""
+    """Round values [M] to whole numbers q: value = low + q · step, to half a step.
+
+    Returns:
+        q [M], `low` and `step`.
+    """
     low, high = float(values.min()), float(values.max())
     step = (high - low) / SCORES
     if not step > 0:
@@ -45,7 +49,11 @@ def quantise(values: NDArray[np.floating]) -> tuple[NDArray[np.uint16], float, f
 def quantise_points(
     points: NDArray[np.floating],
 ) -> tuple[NDArray[np.uint16], NDArray[np.float64], float]:
-    """Whole numbers [M, 3], the box's lowest corner [3] and the step, one for all axes."""
+    """Round points [M, 3] to whole numbers q: point = low + q · step, to half a step.
+
+    Returns:
+        q [M, 3], the box's lowest corner `low` [3], and `step`, one for all axes.
+    """
     low = points.min(0).astype(np.float64)
     offsets = points.astype(np.float64) - low
     step = float(offsets.max()) / POSITIONS
@@ -55,7 +63,7 @@ def quantise_points(
 
 
 def quantise_normals(normals: NDArray[np.floating]) -> NDArray[np.uint16]:
-    """Directions without sign on a grid of 64 × 64: uint16 [M, 2].
+    """Round unit normals [M, 3], their sign ignored, to a grid of 64 × 64 directions: [M, 2].
 
     Octahedral map of the upper hemisphere (Cigolle et al. 2014, "A survey of efficient
     representations for independent unit vectors"). Six bits are finer than shading can show.
@@ -66,8 +74,8 @@ def quantise_normals(normals: NDArray[np.floating]) -> NDArray[np.uint16]:
     return np.rint((corner + 1) * 31.5).astype(np.uint16)
 
 
-def along_curve(points: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Rows [N] in the order of a Z-shaped space-filling curve (Morton 1966)."""
+def curve_order(points: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Order points [N, 3] along a Z-shaped space-filling curve (Morton 1966): rows [N]."""
     grid, _, _ = quantise_points(points)
     code = np.zeros(len(points), np.uint64)
     for axis in range(3):
@@ -76,7 +84,7 @@ def along_curve(points: NDArray[np.floating]) -> NDArray[np.intp]:
 
 
 def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Two zeros between any two of 16 bits."""
+    """Insert two zeros between any two of 16 bits."""
     for shift, mask in (
         (32, 0x00FF00000000FFFF),
         (16, 0x00FF0000FF0000FF),

@@ -1,4 +1,4 @@
-"""One scan, thinned, measured and packed for the page."""
+"""Thin, measure and pack a scan for the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from btp.drawing.viewer.columns import (
-    along_curve,
+    curve_order,
     pack,
     quantise,
     quantise_normals,
@@ -28,10 +28,10 @@ NORMAL_NEIGHBOURS, NORMAL_REACH = 30, 5.0  # enough to smooth the noise of a sca
 
 @dataclass(frozen=True)
 class EncodedScan:
-    """A scan as the page gets it.
+    """A scan in the form that the page reads.
 
     Attributes:
-        about: all but the points, for JSON.
+        about: everything except the points, for JSON.
         content: the points' columns, as of `pack`: x, y, z, two of the normal, one a detector,
             then labels and regions (0 outside of all) where there are any.
     """
@@ -41,7 +41,7 @@ class EncodedScan:
 
 
 def encode(scan: ViewedScan, max_points: int) -> EncodedScan:
-    """Thin and pack a scan. Counts and histograms are of all its points, before thinning.
+    """Thin and pack a scan; its counts and histograms are of all points, before thinning.
 
     Raises:
         DataError: if its arrays do not fit together, or no point has coordinates and scores.
@@ -52,9 +52,9 @@ def encode(scan: ViewedScan, max_points: int) -> EncodedScan:
         known &= np.isfinite(values)
     if not known.any():
         raise DataError(f"{scan.name}: no point has finite coordinates and scores; nothing to show")
-    order = np.flatnonzero(known)[along_curve(scan.points[known])]
+    order = np.flatnonzero(known)[curve_order(scan.points[known])]
     scores = {name: np.asarray(values)[order] for name, values in scan.scores.items()}
-    kept = chosen_rows(list(scores.values()), max_points)
+    kept = rows_to_show(list(scores.values()), max_points)
     rows = order[kept]
     grid, low, step = quantise_points(scan.points[rows])
     normals, spot = _normals(grid)
@@ -70,7 +70,6 @@ def encode(scan: ViewedScan, max_points: int) -> EncodedScan:
         "name": scan.name,
         "category": scan.category,
         "decision": scan.decision,
-        "units": scan.units,
         "threshold": _known(scan.threshold),
         "total": len(order),
         "hidden": int(len(known) - len(order)),
@@ -89,11 +88,11 @@ def encode(scan: ViewedScan, max_points: int) -> EncodedScan:
     return EncodedScan(about, pack(columns))
 
 
-def chosen_rows(scores: list[NDArray[np.floating]], most: int) -> NDArray[np.intp]:
-    """Rows that are shown of a scan whose rows are in the order of a curve through it.
+def rows_to_show(scores: list[NDArray[np.floating]], most: int) -> NDArray[np.intp]:
+    """Choose the points that the page shows: the highest scores, and an even rest.
 
     Args:
-        scores: [N], one a detector.
+        scores: [N] for each detector; the points in the order of `curve_order`.
         most: number of rows.
 
     Returns:
@@ -114,7 +113,7 @@ def chosen_rows(scores: list[NDArray[np.floating]], most: int) -> NDArray[np.int
 
 
 def _measure(values: NDArray[np.floating], labels: NDArray[np.bool_] | None) -> dict[str, Any]:
-    """Range and histogram of a detector's scores, and the histogram of the defective points."""
+    """Return range and histogram of a detector's scores, and the defective points' histogram."""
     low, high = float(values.min()), float(values.max())
     ends = (low, high if high > low else low + 1)
     found = {"low": low, "high": high, "counts": np.histogram(values, BINS, ends)[0].tolist()}
@@ -124,12 +123,12 @@ def _measure(values: NDArray[np.floating], labels: NDArray[np.bool_] | None) -> 
 
 
 def _known(value: float | None) -> float | None:
-    """A number that JSON has; one that is not finite says nothing."""
+    """Return a number as JSON can hold it; None if it is not finite."""
     return float(value) if value is not None and np.isfinite(value) else None
 
 
 def _normals(grid: NDArray[np.uint16]) -> tuple[NDArray[np.float64], float]:
-    """Normals [M, 3], and the diameter of spots that close the surface, in steps of the grid."""
+    """Estimate normals [M, 3], and the diameter of spots that close the surface, in grid steps."""
     tree = cKDTree(grid.astype(np.float64))
     near = min(NEIGHBOURS, len(grid) - 1)
     if near == 0:

@@ -1,4 +1,4 @@
-"""The viewer's page: scans, program and 3D library put together into one file."""
+"""Write the viewer's page: scans, program and 3D library in one file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import btp
-from btp.drawing.pictures import COLOURS
+from btp.drawing.theme import COLOURS
 from btp.drawing.viewer.encoding import encode
 from btp.drawing.viewer.scan import ViewedScan
 from btp.errors import DataError
@@ -24,7 +24,7 @@ LIBRARY = "vendor/three-0.187.0.min.js"
 def write_viewer(
     path: Path, scans: Iterable[ViewedScan], title: str, max_points: int = MAX_POINTS
 ) -> None:
-    """Write one HTML file in which scans can be looked at from all sides, without a network.
+    """Write an HTML file that shows scans from all sides, without a network.
 
     `#scan=NAME` behind the file's address (percent-encoded) opens it at that scan.
 
@@ -68,7 +68,7 @@ def write_viewer(
 
 
 def _shell(title: str, page: dict[str, Any]) -> str:
-    """The page without the scans' points, for which it has a mark."""
+    """Return the page with the mark `<!--scans-->` in the place of the scans' points."""
     root = files("btp.drawing.viewer")
     modules = {"three": (root / LIBRARY).read_text("utf-8")}
     for script in sorted((root / "web").iterdir(), key=lambda entry: entry.name):
@@ -94,7 +94,7 @@ def _shell(title: str, page: dict[str, Any]) -> str:
 
 
 def _embeddable(value: Any) -> str:
-    """JSON that can stand in a script element: no character in it means anything to HTML."""
+    """Encode a value as JSON in which no character has a meaning in HTML."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""What the viewer shows of one scan."""
+"""The data that the viewer shows of one scan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ViewedScan:
-    """One scored scan, as the viewer shows it.
+    """A scored scan for the viewer.
 
     Attributes:
         name: above it and in the list; any text.
@@ -26,7 +26,6 @@ class ViewedScan:
         threshold: of the first detector's point scores, above which points are shown in colour
             at first; None to colour all.
         decision: such as "OK" or "DEFECT", "" for none.
-        units: of the points, such as "mm"; "" where unknown.
     """
 
     name: str
@@ -38,4 +37,3 @@ class ViewedScan:
     regions: NDArray[np.integer] | None = None
     threshold: float | None = None
     decision: str = ""
-    units: str = ""

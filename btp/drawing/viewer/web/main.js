@@ -22,7 +22,7 @@ function makeView() {
   try {
     return new View(canvas, page.colours, () => {
       drawAxes(view.camera);
-      drawRuler(view.unitsPerPixel(), cloud.about.units);
+      drawRuler(view.unitsPerPixel());
       document.documentElement.dataset.ready ??= Math.round(performance.now()); // for who measures
     });
   } catch (error) {
@@ -58,7 +58,7 @@ function describe() {
   const facts = [
     scan.category,
     page.detectors.map((name) => `${name} ${score(standing(scan, name))}`).join(", "),
-    extent(box, scan.units),
+    extent(box),
     scan.shown < scan.total ? `showing ${shown} of ${count(scan.total)} points` : `${shown} points`,
     scan.hidden ? `${count(scan.hidden)} without coordinates or scores` : "",
   ];
@@ -131,7 +131,7 @@ function read(event) {
     ...page.detectors.map((name) => `${name}: ${score(scores[name][row])}`),
     labels ? `ground truth: ${labels[row] ? "defect" : "normal"}` : "",
     regions?.[row] ? `region ${regions[row]}` : "",
-    `(${at.join(", ")}) ${scan.units}`,
+    `(${at.join(", ")})`,
   ];
   byId("readout").textContent = lines.filter(Boolean).join("\n");
   const [right, down] = [x, place[1]].map((at, axis) => {

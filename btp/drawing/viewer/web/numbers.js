@@ -25,9 +25,9 @@ export function percent(share) {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-/** Three lengths in units, such as "12.5 × 8 × 0.31 mm". */
-export function extent(lengths, units) {
-  return `${lengths.map(brief).join(" × ")} ${units || "units"}`;
+/** Three lengths in the scan's units, such as "12.5 × 8 × 0.31 units". */
+export function extent(lengths) {
+  return `${lengths.map(brief).join(" × ")} units`;
 }
 
 /** The largest of 1, 2 or 5 times a power of ten that is not above `value`. */

@@ -21,8 +21,8 @@ export function drawAxes(camera) {
 }
 
 /** A round length, at the depth of the point that the camera turns around. */
-export function drawRuler(unitsPerPixel, units) {
+export function drawRuler(unitsPerPixel) {
   const length = roundBelow(140 * unitsPerPixel);
   byId("ruler").style.width = `${length / unitsPerPixel}px`;
-  byId("ruler").firstElementChild.textContent = `${brief(length)} ${units || "units"}`;
+  byId("ruler").firstElementChild.textContent = `${brief(length)} units`;
 }

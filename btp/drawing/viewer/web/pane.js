@@ -135,12 +135,12 @@ export class Pane {
     this.regions.replaceChildren();
     this.regions.hidden = this.mode !== REGION;
     if (this.mode !== REGION) return;
-    const { regions, units } = this.scan;
+    const { regions } = this.scan;
     const visible = regions.filter((region) => region.highest[this.detector] > threshold);
     const chips = visible.map((region) => {
       const dot = element("i", { className: "dot" });
       dot.style.background = css(channels(REGIONS[(region.number - 1) % REGIONS.length]));
-      const text = `${extent(region.size, units)}, up to ${score(region.highest[this.detector])}`;
+      const text = `${extent(region.size)}, up to ${score(region.highest[this.detector])}`;
       const title = `${count(region.points)} points; click to look at it`;
       const onclick = () => this.aim(region);
       return element("button", { className: "region", title, onclick }, dot, text);
