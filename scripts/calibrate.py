@@ -7,8 +7,9 @@ from _session import bfloat16_from, device_from, script
 from omegaconf import DictConfig
 
 from btp.inspect.calibration import write_calibration
-from btp.inspect.folder import calibrate_on, chosen_coverage, find_scans
+from btp.inspect.folder import calibrate_on, chosen_coverage
 from btp.inspect.predictor import calibration_path, load
+from btp.inspect.scan_files import find_scans
 
 
 @script("calibrate")

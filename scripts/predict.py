@@ -9,10 +9,11 @@ from _session import bfloat16_from, device_from, script, whole
 from omegaconf import DictConfig
 
 from btp.inspect.calibration import read_calibration
-from btp.inspect.folder import chosen_coverage, exit_code, find_scans, inspect, point_threshold
-from btp.inspect.outputs import Result
-from btp.inspect.overview import Inspected, write_overview
+from btp.inspect.folder import chosen_coverage, exit_code, point_threshold, score_folder
+from btp.inspect.outputs import ScanResult
+from btp.inspect.overview import ScoredFolder, write_overview
 from btp.inspect.predictor import calibration_path, load
+from btp.inspect.scan_files import find_scans
 
 
 @script("predict")
@@ -27,33 +28,31 @@ def main(config: DictConfig) -> None:
         calibration = read_calibration(path, detector.digest)
     coverage = chosen_coverage(config.coverage, calibration)
     settings = (config.pictures, config.workers, coverage, config.writers)
-    results = inspect(detector, scans, out, calibration, *settings)
+    results = score_folder(detector, scans, out, calibration, *settings)
     for result in results:
-        print(line(result))
+        print(summary(result))
     if calibration is None:
         print("not calibrated, so no verdict: python scripts/calibrate.py normal=DIR detector=...")
     print(out / "scores.csv")
-    inspections = [Inspected(shown(config.detector), out, results, point_threshold(calibration))]
+    folders = [ScoredFolder(title(config.detector), out, results, point_threshold(calibration))]
     if config.compare is not None:
         other, folder = load(config.compare, device, bfloat16), out / "_compared"
-        compared = inspect(other, scans, folder, None, *settings)
-        inspections.append(
-            Inspected(shown(config.compare), folder, compared, point_threshold(None))
-        )
+        compared = score_folder(other, scans, folder, None, *settings)
+        folders.append(ScoredFolder(title(config.compare), folder, compared, point_threshold(None)))
         print(folder / "scores.csv")
     if config.viewer:
-        left = write_overview(out / "viewer.html", inspections, whole(config, "viewer_scans"))
+        left = write_overview(out / "viewer.html", folders, whole(config, "viewer_scans"))
         if left is not None:
             print(f"{out / 'viewer.html'}" + (f" ({left:,} lower scores left out)" if left else ""))
     raise SystemExit(exit_code(results))
 
 
-def shown(detector: str) -> str:
-    """A detector's name in the viewer: as it was typed, without what all files end in."""
+def title(detector: str) -> str:
+    """Return a detector's name for the viewer: as it was typed, without the usual file name."""
     return str(detector).removesuffix("/detector.safetensors")
 
 
-def line(result: Result) -> str:
+def summary(result: ScanResult) -> str:
     if result.error:
         return f"ERROR   {result.error}"
     verdict = f"{result.verdict:8}" if result.verdict else ""

@@ -15,8 +15,9 @@ import btp
 from btp.errors import ConfigError, DataError
 from btp.geometry.points import farthest_point_sample
 from btp.inspect import export
-from btp.inspect.export import _farthest_points, check_export, export_onnx, score_by_onnx
-from btp.inspect.predictor import Inspector, ReadyScan
+from btp.inspect.export import check_export, export_onnx, farthest_points_by_scan, score_by_onnx
+from btp.inspect.predictor import Inspector
+from btp.inspect.scan import ReadyScan
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
@@ -49,7 +50,7 @@ def test_the_loop_of_the_graph_is_farthest_point_sampling(skip_origin: bool) -> 
     points = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     points[7] = 0.001
     expected = farthest_point_sample(points[None], 30, skip_origin=skip_origin)[0]
-    assert _farthest_points(points, 30, skip_origin).tolist() == expected.tolist()
+    assert farthest_points_by_scan(points, 30, skip_origin).tolist() == expected.tolist()
 
 
 @needs_onnx

@@ -25,17 +25,12 @@ from btp.data.formats.ply import decode_ply_points
 from btp.data.reading import SURFACE_POINTS
 from btp.errors import ConfigError, DataError
 from btp.inspect.calibration import Calibration, alarm_threshold
-from btp.inspect.folder import (
-    _ahead,
-    calibrate_on,
-    chosen_coverage,
-    exit_code,
-    find_scans,
-    inspect,
-)
-from btp.inspect.outputs import Outputs, Result
+from btp.inspect.folder import calibrate_on, chosen_coverage, exit_code, score_folder
+from btp.inspect.outputs import ScanOutputs, ScanResult
+from btp.inspect.overlap import work_ahead
 from btp.inspect.predictor import COVERAGE, Inspector
 from btp.inspect.regions import defect_regions
+from btp.inspect.scan_files import find_scans
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +148,7 @@ def test_what_is_written(
     inspector: Inspector, calibration: Calibration, mixed: Path, tests: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    results = inspect(inspector, find_scans(str(mixed)), out, calibration)
+    results = score_folder(inspector, find_scans(str(mixed)), out, calibration)
     assert [result.file for result in results] == NAMES
     assert [result.verdict for result in results] == ["DEFECT", "", "OK", "DEFECT"]
     assert "broken.stl: " in results[1].error
@@ -197,7 +192,9 @@ def test_what_is_written(
 def test_without_a_calibration_there_is_no_verdict(
     inspector: Inspector, tests: Path, tmp_path: Path
 ) -> None:
-    results = inspect(inspector, find_scans(str(tests / "box_sink1.pcd")), tmp_path, pictures=False)
+    results = score_folder(
+        inspector, find_scans(str(tests / "box_sink1.pcd")), tmp_path, pictures=False
+    )
     assert (results[0].verdict, results[0].threshold) == ("", None)
     record = json.loads((tmp_path / "box_sink1.pcd.regions.json").read_text())
     assert record["made"]["point_threshold"] == 0.5
@@ -223,11 +220,11 @@ def test_what_is_done_is_not_done_again(
     inspector: Inspector, calibration: Calibration, good: Path, tmp_path: Path, read: list[str]
 ) -> None:
     scans, out = find_scans(str(good)), tmp_path / "out"
-    first = inspect(inspector, scans, out, calibration, pictures=False)
+    first = score_folder(inspector, scans, out, calibration, pictures=False)
     table = (out / "scores.csv").read_bytes()
     assert len(read) == 4
     read.clear()
-    assert inspect(inspector, scans, out, calibration, pictures=False) == first
+    assert score_folder(inspector, scans, out, calibration, pictures=False) == first
     assert (out / "scores.csv").read_bytes() == table
     assert read == []
 
@@ -236,7 +233,7 @@ def test_what_is_done_is_not_done_again(
     (out / f"{unfinished.name}.regions.json").unlink()
     (out / f"{lost.name}.scores.ply").unlink()
     (out / f"{damaged.name}.regions.json").write_text("{}")
-    inspect(inspector, scans, out, calibration, pictures=False)
+    score_folder(inspector, scans, out, calibration, pictures=False)
     assert sorted(read) == [path.name for path in scans.paths]
 
 
@@ -245,10 +242,10 @@ def test_another_detector_threshold_or_a_picture_is_done_again(
 ) -> None:
     scans = find_scans(str(tests / "box_positive0.pcd"))
     other = Inspector(inspector.detector, inspector.model, inspector.n_points, "other")
-    inspect(inspector, scans, tmp_path, pictures=True)
-    inspect(inspector, scans, tmp_path, calibration, pictures=True)
-    inspect(inspector, scans, tmp_path, calibration, pictures=False)
-    inspect(other, scans, tmp_path, calibration, pictures=False)
+    score_folder(inspector, scans, tmp_path, pictures=True)
+    score_folder(inspector, scans, tmp_path, calibration, pictures=True)
+    score_folder(inspector, scans, tmp_path, calibration, pictures=False)
+    score_folder(other, scans, tmp_path, calibration, pictures=False)
     assert len(read) == 4
     # No picture of an earlier run stays beside newer scores.
     assert not (tmp_path / "box_positive0.pcd.png").exists()
@@ -272,9 +269,9 @@ def test_an_interrupted_run_goes_on(
 
     monkeypatch.setattr(Inspector, "score", stop)
     with pytest.raises(KeyboardInterrupt):
-        inspect(inspector, scans, out, pictures=False, workers=1)
+        score_folder(inspector, scans, out, pictures=False, workers=1)
     read.clear()
-    inspect(inspector, scans, out, pictures=False)
+    score_folder(inspector, scans, out, pictures=False)
     assert sorted(read) == [path.name for path in scans.paths[2:]]
 
 
@@ -284,7 +281,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     out = tmp_path / "out"
     small_files()
     with pytest.raises(DataError, match=r"writing failed \(File too large\); nothing was changed"):
-        inspect(inspector, find_scans(str(good)), out)
+        score_folder(inspector, find_scans(str(good)), out)
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 
@@ -292,7 +289,7 @@ def test_processes_write_what_one_thread_writes(
     inspector: Inspector, good: Path, tmp_path: Path
 ) -> None:
     scans = find_scans(str(good))
-    one, two = (inspect(inspector, scans, tmp_path / str(n), writers=n) for n in (1, 2))
+    one, two = (score_folder(inspector, scans, tmp_path / str(n), writers=n) for n in (1, 2))
     assert one == two
     written = [
         {path.relative_to(tmp_path / n): path.read_bytes() for path in (tmp_path / n).rglob("*.*")}
@@ -307,7 +304,7 @@ def test_a_fault_in_a_writing_process_is_told(
 ) -> None:
     small_files()
     with pytest.raises(DataError, match="writing failed"):
-        inspect(inspector, find_scans(str(good)), tmp_path / "out", writers=2)
+        score_folder(inspector, find_scans(str(good)), tmp_path / "out", writers=2)
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
@@ -322,7 +319,7 @@ def small_files() -> Iterator[Callable[[], None]]:
 def test_a_folder_that_cannot_be_written(inspector: Inspector, good: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(DataError, match=r"cannot .*(Not a directory|File exists)"):
-        inspect(inspector, find_scans(str(good)), tmp_path / "out")
+        score_folder(inspector, find_scans(str(good)), tmp_path / "out")
 
 
 def test_few_scans_are_in_memory_at_a_time() -> None:
@@ -337,7 +334,7 @@ def test_few_scans_are_in_memory_at_a_time() -> None:
         return path
 
     paths = [Path(str(i)) for i in range(50)]
-    for path, reading in _ahead(work, paths, 3):
+    for path, reading in work_ahead(work, paths, 3):
         assert reading.result() == path == paths[taken]
         taken += 1
     assert taken == 50
@@ -395,13 +392,13 @@ def test_lines_are_kept_while_scans_are_scored(
     with monkeypatch.context() as patch:
         patch.setattr(Inspector, "score", stop)
         with pytest.raises(KeyboardInterrupt):
-            inspect(inspector, find_scans(str(good)), out, pictures=False)
+            score_folder(inspector, find_scans(str(good)), out, pictures=False)
     lines = (out / "scores.unfinished.csv").read_text().splitlines()
     assert lines[0].startswith("file,points,object_score,")
     assert [line.split(",")[0] for line in lines[1:]] == ["box_positive0.pcd", "box_positive1.pcd"]
     assert (out / "scores.csv").read_text() == "an older table\n"
 
-    results = inspect(inspector, find_scans(str(good)), out, pictures=False)
+    results = score_folder(inspector, find_scans(str(good)), out, pictures=False)
     assert not (out / "scores.unfinished.csv").exists()
     with (out / "scores.csv").open() as file:
         scores = [float(row["object_score"]) for row in csv.DictReader(file)]
@@ -439,7 +436,7 @@ def test_a_disk_that_fills_while_a_heat_map_is_written(
     with pytest.raises(
         DataError, match=r"writing failed \(No space left on device\); nothing was changed"
     ):
-        inspect(inspector, scans, out, pictures=False)
+        score_folder(inspector, scans, out, pictures=False)
     left = sorted(path.name for path in out.iterdir())
     first = scans.paths[0].name
     assert left == [f"{first}.regions.json", f"{first}.scores.ply", "scores.unfinished.csv"]
@@ -452,25 +449,25 @@ def test_a_coarse_mesh_also_shows_its_surface(inspector: Inspector, tmp_path: Pa
     lines = [f"v {x} {y} {z}" for x, y, z in corners] + [f"f {quad}" for quad in quads]
     (tmp_path / "box.obj").write_text("\n".join(lines))
     scans, out = find_scans(str(tmp_path / "box.obj")), tmp_path / "out"
-    result = inspect(inspector, scans, out, pictures=False)[0]
+    result = score_folder(inspector, scans, out, pictures=False)[0]
     assert len(read_points(out / "box.obj.scores.ply")) == result.points == 8
-    heat = Outputs(out, "box.obj").scores()
+    heat = ScanOutputs(out, "box.obj").read_heat_map()
     assert len(heat.points) == SURFACE_POINTS
     assert heat.scores.max() == pytest.approx(result.max_point_score)
     (out / "box.obj.surface.ply").unlink()  # then the scan is not done
-    assert inspect(inspector, scans, out, pictures=False) == [result]
+    assert score_folder(inspector, scans, out, pictures=False) == [result]
     assert (out / "box.obj.surface.ply").is_file()
 
 
 @pytest.mark.parametrize(
     ("results", "code"),
     [
-        ([Result("a", verdict="OK")], 0),
-        ([Result("a", verdict="OK"), Result("b", error="broken")], 2),
-        ([Result("a", verdict="DEFECT"), Result("b", error="broken")], 3),
+        ([ScanResult("a", verdict="OK")], 0),
+        ([ScanResult("a", verdict="OK"), ScanResult("b", error="broken")], 2),
+        ([ScanResult("a", verdict="DEFECT"), ScanResult("b", error="broken")], 3),
     ],
 )
-def test_exit_codes(results: list[Result], code: int) -> None:
+def test_exit_codes(results: list[ScanResult], code: int) -> None:
     assert exit_code(results) == code
 
 

@@ -12,21 +12,21 @@ from btp.data.formats import write_ply
 from btp.drawing.viewer import ViewedScan
 from btp.errors import ConfigError, DataError
 from btp.inspect import overview
-from btp.inspect.outputs import Outputs, Result
-from btp.inspect.overview import Inspected, write_overview
+from btp.inspect.outputs import ScanOutputs, ScanResult
+from btp.inspect.overview import ScoredFolder, write_overview
 
 SCORES = {"low.ply": 0.1, "high.ply": 0.9, "a b/Größe.ply": 0.5}
 
 
-def inspected(folder: Path, name: str, scores: dict[str, float], shift: float = 0) -> Inspected:
+def inspected(folder: Path, name: str, scores: dict[str, float], shift: float = 0) -> ScoredFolder:
     """Results with a heat map of 40 points each; the first half is region 0."""
     points = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     regions = np.repeat([0, -1], 20)
     for file, score in scores.items():
         values = {"anomaly": np.linspace(score + shift, 0, 40), "region": regions}
-        write_ply(Outputs(folder, file).heat_map, points, values)
-    results = [Result(f, object_score=s + shift, verdict="OK") for f, s in scores.items()]
-    return Inspected(name, folder, [*results, Result("broken.stl", error="broken")], 0.25)
+        write_ply(ScanOutputs(folder, file).heat_map, points, values)
+    results = [ScanResult(f, object_score=s + shift, verdict="OK") for f, s in scores.items()]
+    return ScoredFolder(name, folder, [*results, ScanResult("broken.stl", error="broken")], 0.25)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[ViewedScan]:
 
 def test_the_worst_first_and_what_is_left_out(tmp_path: Path, shown: list[ViewedScan]) -> None:
     page = tmp_path / "viewer.html"
-    assert write_overview(page, [inspected(tmp_path, "mini", SCORES)], most=2) == 1
+    assert write_overview(page, [inspected(tmp_path, "mini", SCORES)], max_scans=2) == 1
     assert [scan.name for scan in shown] == ["high.ply", "a b/Größe.ply"]
     first = shown[0]
     assert (first.object_scores, first.threshold, first.decision) == ({"mini": 0.9}, 0.25, "OK")
@@ -71,7 +71,7 @@ def test_two_detectors_side_by_side(tmp_path: Path, shown: list[ViewedScan]) -> 
 def test_a_coarse_mesh_shows_what_was_judged(tmp_path: Path, shown: list[ViewedScan]) -> None:
     results = inspected(tmp_path, "mini", {"box.stl": 0.5})
     values = {"anomaly": np.full(100, 0.7), "region": np.zeros(100)}
-    write_ply(Outputs(tmp_path, "box.stl").surface, np.eye(100)[:, :3], values)
+    write_ply(ScanOutputs(tmp_path, "box.stl").surface, np.eye(100)[:, :3], values)
     write_overview(tmp_path / "viewer.html", [results])
     assert len(shown[0].points) == 100
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     twice = [inspected(tmp_path, "mini", SCORES)] * 2
     with pytest.raises(ConfigError, match="detectors to compare are both called mini"):
         write_overview(tmp_path / "viewer.html", twice)
-    Outputs(tmp_path, "low.ply").heat_map.unlink()
+    ScanOutputs(tmp_path, "low.ply").heat_map.unlink()
     with pytest.raises(DataError, match=r"low\.ply\.scores\.ply: no such file"):
         write_overview(tmp_path / "viewer.html", twice[:1])
     assert not (tmp_path / "viewer.html").exists()

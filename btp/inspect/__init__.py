@@ -1,1 +1,1 @@
-"""A person's own scans: scores, heat maps, regions, decisions."""
+"""Score a person's own scans: heat maps, defect regions, verdicts, calibration, export."""

@@ -1,9 +1,9 @@
-"""Alarm thresholds from a handful of good scans, and how far so few can be trusted.
+"""Set alarm thresholds by a handful of good scans, and say how far so few can be trusted.
 
-The rule is that of split conformal prediction (Vovk et al. 2005), which needs no assumption on the
-scores but that the next good scan is like those measured: above the k-th smallest of n scores lies
-the next one with probability (n + 1 - k) / (n + 1), and the rate of a threshold set there follows
-Beta(n + 1 - k, k) over all that the n scans could have been.
+The rule is that of split conformal prediction (Vovk et al. 2005). It assumes only that the next
+good scan is like the n measured ones. The next score then lies above the k-th smallest of n with
+probability (n + 1 - k) / (n + 1), and the false alarm rate of a threshold set there is distributed
+as Beta(n + 1 - k, k) over the choice of the n scans.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Threshold:
-    """A score above which there is an alarm.
+    """A score above which a scan raises an alarm.
 
     Attributes:
         value: one of the good scans' scores.
-        rate: false alarms to expect, as a share of good scans.
-        rate_low, rate_high: a 95 % confidence interval of the share.
+        rate: expected share of good scans that raise a false alarm.
+        rate_low, rate_high: its 95 % confidence interval.
     """
 
     value: float
@@ -41,15 +41,15 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds of one detector for one kind of part.
+    """The alarm thresholds of one detector for one kind of part.
 
     Attributes:
         detector: digest of the detector's file.
         false_alarms: the rate that was asked for.
-        scans: number of good scans behind it.
-        object: of the object score: above it a scan is DEFECT.
-        point: of point scores: `rate` of good scans have any point above it.
-        coverage: with which the good scans were scored, and others have to be.
+        scans: number of good scans measured.
+        object: threshold of the object score, above which a scan is DEFECT.
+        point: threshold of point scores; `rate` of good scans have any point above it.
+        coverage: with which the good scans were scored, and others must be.
     """
 
     detector: str
@@ -61,11 +61,11 @@ class Calibration:
 
     @property
     def scans_needed(self) -> int:
-        """The fewest good scans with which the asked rate can be kept."""
+        """Return the fewest good scans with which the rate asked for can be kept."""
         return math.ceil(1 / self.false_alarms - 1e-9) - 1
 
     def describe(self) -> str:
-        """What the thresholds promise, for a person; says so if the scans are too few."""
+        """Explain in a few lines what the thresholds promise, and whether the scans are too few."""
         lines = [f"{self.scans} good scans, {self.false_alarms:.3g} false alarms asked for"]
         if self.scans < self.scans_needed:
             lines.append(
@@ -87,14 +87,14 @@ def calibrate(
     rate: float,
     coverage: str = "sampled",
 ) -> Calibration:
-    """Set both thresholds.
+    """Set the thresholds of object and point scores by good scans' scores.
 
     Args:
-        detector: digest of the detector that scored.
-        object_scores: one for each good scan.
-        point_maxima: the highest point score of each.
+        detector: digest of the detector that gave the scores.
+        object_scores: of each good scan.
+        point_maxima: highest point score of each good scan.
         rate: of false alarms, in 0..1, exclusive.
-        coverage: with which they were scored.
+        coverage: with which the scans were scored.
 
     Raises:
         ConfigError: if the rate is out of range, or there is no scan.
@@ -110,10 +110,10 @@ def calibrate(
 
 
 def alarm_threshold(scores: Sequence[float], rate: float) -> Threshold:
-    """The lowest score that the next good scan exceeds with a probability of at most `rate`.
+    """Choose the lowest score that the next good scan exceeds with a probability of at most `rate`.
 
-    If no score is that high, because they are fewer than 1 / rate - 1, the highest is taken, and
-    the threshold's own `rate` tells what to expect of it.
+    Fewer than 1 / rate - 1 scores have none so high. Then the highest score is taken, and the
+    threshold's own `rate` says what to expect of it.
 
     Args:
         scores: of n >= 1 good scans.
@@ -129,19 +129,19 @@ def alarm_threshold(scores: Sequence[float], rate: float) -> Threshold:
     if not len(scores):
         raise ConfigError("no good scan to calibrate with; at least one is needed, better twenty")
     n = len(scores)
-    above = min(n, max(1, math.floor((n + 1) * rate + 1e-9)))  # of the n + 1 gaps between scores
+    above = min(n, max(1, math.floor((n + 1) * rate + 1e-9)))  # of the n + 1 gaps around scores
     k = n + 1 - above
     low, high = beta.interval(CONFIDENCE, above, k)
     return Threshold(float(np.sort(scores)[k - 1]), above / (n + 1), float(low), float(high))
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
-    """Write thresholds as JSON."""
+    """Write alarm thresholds as JSON."""
     write_text(path, json.dumps(asdict(calibration), indent=2) + "\n")
 
 
 def read_calibration(path: Path, detector: str) -> Calibration:
-    """Read what `write_calibration` wrote.
+    """Read alarm thresholds that `write_calibration` wrote.
 
     Args:
         path: of the JSON file.

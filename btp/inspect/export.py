@@ -1,8 +1,8 @@
-"""A detector as one ONNX graph, to score prepared clouds without PyTorch (the extra `onnx`).
+"""Export a detector as an ONNX graph that scores prepared clouds without PyTorch (extra `onnx`).
 
-In the graph: patches (farthest point sampling and neighbours), encoder, heads, scores. Not in it,
-because it is no fixed number of steps: reading a scan, sampling its points, and describing its
-dense surface. `Inspector.ready` does that, and gives what the graph takes.
+The graph holds the patches (farthest point sampling and neighbours), encoder, heads and scores.
+Reading a scan, sampling its points and describing its dense surface are no fixed number of steps
+and stay outside: `Inspector.ready` does them and returns the graph's inputs.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from torch import Tensor, nn
 from btp.errors import ConfigError, DataError
 from btp.geometry.local_geometry import CHANNELS
 from btp.geometry.points import ORIGIN_SQUARED_NORM, gather, knn
-from btp.inspect.predictor import Inspector, ReadyScan
+from btp.inspect.predictor import Inspector
+from btp.inspect.scan import ReadyScan
 from btp.runtime.files import write_bytes
 
 OPSET = 20
 TOLERANCE = 1e-3
-"""Between the scores of the graph and those of PyTorch."""
+"""Largest difference allowed between the scores of the graph and those of PyTorch."""
 
 
 class FixedDetector(nn.Module):
-    """One prepared cloud in, its scores out; every size known before."""
+    """A detector for one prepared cloud whose sizes are all known at export."""
 
     def __init__(self, inspector: Inspector) -> None:
         super().__init__()
@@ -38,9 +39,9 @@ class FixedDetector(nn.Module):
         self.encoder_reads_surface = inspector.model.reads_surface
 
     def forward(self, points: Tensor, surface: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Points [1, N, 3] and channels [1, N, F] -> point scores [1, N], object score [1]."""
+        """Score points [1, N, 3] with channels [1, N, F]: point scores [1, N], object score [1]."""
         config = self.encoder.config
-        rows = _farthest_points(points[0], config.groups, config.skip_origin)[None]
+        rows = farthest_points_by_scan(points[0], config.groups, config.skip_origin)[None]
         patch_index = knn(gather(points, rows), points, config.group_size)
         read = surface if self.encoder_reads_surface else None
         features = replace(self.encoder(points, read, patch_index), surface=surface)
@@ -49,7 +50,7 @@ class FixedDetector(nn.Module):
 
 
 def export_onnx(inspector: Inspector, path: Path) -> None:
-    """Write a detector as an ONNX file, weights included.
+    """Write a detector as an ONNX file that includes its weights.
 
     Inputs, float32: `points` [1, N, 3] in the unit sphere and, where the detector uses them,
     `surface` [1, N, F] of `btp.geometry`. Outputs: `point_scores` [1, N] and `object_score` [1]. N
@@ -106,7 +107,7 @@ def score_by_onnx(path: Path, ready: ReadyScan) -> tuple[NDArray[np.float32], fl
 
 
 def check_export(inspector: Inspector, path: Path, scan: NDArray | str | Path) -> float:
-    """Largest difference between an exported detector and the original on a scan.
+    """Return the largest difference between an exported detector's scores and the original's.
 
     Raises:
         DataError: if it is above 1e-3.
@@ -125,8 +126,8 @@ def check_export(inspector: Inspector, path: Path, scan: NDArray | str | Path) -
     return difference
 
 
-def _farthest_points(points: Tensor, count: int, skip_origin: bool) -> Tensor:
-    """`farthest_point_sample` of points [N, 3] as one loop of the graph: [count]."""
+def farthest_points_by_scan(points: Tensor, count: int, skip_origin: bool) -> Tensor:
+    """Sample points [N, 3] as `farthest_point_sample` does, in one loop of the graph: [count]."""
     from torch._higher_order_ops.scan import scan  # not public yet; the exporter knows no other
 
     def step(carry: list[Tensor], _: Tensor) -> tuple[list[Tensor], list[Tensor]]:

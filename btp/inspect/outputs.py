@@ -1,6 +1,6 @@
-"""What was found on one scan, on disk: heat map, picture, and the defect regions as JSON.
+"""Write one scan's results: heat map, picture, and the defect regions as JSON.
 
-The JSON is written last and says what it was made from, so that it also marks a scan as done.
+The JSON is written last and records the inputs, so that it also marks a scan as done.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from btp.data.formats import read_scalars, write_ply
 from btp.drawing.pictures import anomaly_rgb, draw_around
 from btp.errors import DataError
 from btp.geometry.local_geometry import thin
-from btp.inspect.predictor import ScoredScan
 from btp.inspect.regions import OUTSIDE, Region, defect_regions
+from btp.inspect.scan import ScoredScan
 from btp.runtime.files import write_text
 
 MAX_DRAWN = 10_000  # points in a picture: it takes most of the time
 
 
 @dataclass(frozen=True)
-class Result:
-    """One line of scores.csv.
+class ScanResult:
+    """A scan's line of scores.csv.
 
     Attributes:
         file: name of the scan.
-        points: rows of the scan; this and all that follows is None where there is an error.
+        points: rows of the scan; like all further numbers None if there is an error.
         object_score: in 0..1.
         threshold: above which the object score means DEFECT; None without a calibration.
         verdict: OK, DEFECT, or "" without a calibration.
-        max_point_score: in 0..1, over all that was looked at.
+        max_point_score: in 0..1, over all points that were scored.
         regions: number of defect regions.
         spacing: as in `Prediction`, in the scan's units.
         note: what a reader of the scores should know.
-        error: why there are none.
+        error: why the scan has no scores.
     """
 
     file: str
@@ -54,14 +54,14 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Made:
-    """All that a scan's outputs depend on.
+class Provenance:
+    """Everything that a scan's results depend on.
 
     Attributes:
         content: digest of the scan's file.
-        detector: digest of the detector's.
+        detector: digest of the detector's file.
         btp: version of this program.
-        coverage: with which it was scored.
+        coverage: with which the scan was scored.
         point_threshold: above which points are part of a region.
         picture: whether one was asked for.
         precision: of the products, as in `Inspector`.
@@ -78,7 +78,7 @@ class Made:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """The scores of what was judged of a scan, read back.
+    """The scored points of a scan, read back from its heat map.
 
     Attributes:
         points: [M, 3], in the scan's units.
@@ -91,11 +91,11 @@ class HeatMap:
     regions: NDArray[np.int32]
 
 
-class Outputs:
-    """The files of one scan: its name with its own suffix and one of ours, so never shared."""
+class ScanOutputs:
+    """The result files of one scan: its name, own suffix included, with a further suffix each."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Name them.
+        """Name the files; nothing is written yet.
 
         Args:
             folder: of all results.
@@ -107,39 +107,40 @@ class Outputs:
         self.picture = folder / f"{name}.png"
         self.record = folder / f"{name}.regions.json"
 
-    def read(self, made: Made) -> Result | None:
-        """The result of an earlier run, if it was made from the same and is whole."""
+    def read(self, provenance: Provenance) -> ScanResult | None:
+        """Read the result of an earlier run; None if it is incomplete or of another provenance."""
         try:
             record = json.loads(self.record.read_text("utf-8"))
             files = [self.record.with_name(name) for name in record["files"]]
-            same = record["made"] == asdict(made) and all(file.is_file() for file in files)
-            return Result(**record["result"]) if same else None
+            same = record["made"] == asdict(provenance)
+            whole = all(file.is_file() for file in files)
+            return ScanResult(**record["result"]) if same and whole else None
         except (OSError, ValueError, TypeError, KeyError):
-            return None  # not there, or not ours: it is made anew
+            return None  # missing, or written by something else: the scan is scored again
 
-    def write(self, scored: ScoredScan, made: Made) -> Result:
+    def write(self, scored: ScoredScan, provenance: Provenance) -> ScanResult:
         """Write all files of a scan.
 
         Raises:
             DataError: if the folder cannot be written or the disk is full.
         """
         scan, values = scored.scan, scored.surface_scores
-        found, numbers = defect_regions(scan.surface, values, made.point_threshold)
-        result = Result(
+        regions, region_of_point = defect_regions(scan.surface, values, provenance.point_threshold)
+        result = ScanResult(
             file=self.name,
             points=len(scan.points),
             object_score=scored.object_score,
             max_point_score=float(values.max()),
-            regions=len(found),
+            regions=len(regions),
             spacing=scored.spacing,
             note="; ".join(_notes(scored)),
         )
         # Without the old record, the scan counts as not done until all is written.
         _remove(self.record)
-        # what is below the threshold has the paler colours
-        highest = max(float(values.max()), 2 * made.point_threshold)
-        files = self._write_heat_maps(scored, numbers, highest)
-        if made.picture:
+        # points below the threshold get the paler colours
+        highest = max(float(values.max()), 2 * provenance.point_threshold)
+        files = self._write_heat_maps(scored, region_of_point, highest)
+        if provenance.picture:
             rows = thin(np.arange(len(values)), MAX_DRAWN)
             caption = (
                 f"object score {scored.object_score:.3f}, highest point score {values.max():.3f}"
@@ -148,41 +149,41 @@ class Outputs:
             files.append(self.picture)
         else:
             _remove(self.picture)
-        self._write_record(result, made, found, files)
+        self._write_record(result, provenance, regions, files)
         return result
 
     def _write_heat_maps(
-        self, scored: ScoredScan, numbers: NDArray[np.int32], highest: float
+        self, scored: ScoredScan, region_of_point: NDArray[np.int32], highest: float
     ) -> list[Path]:
-        """The scan's own points with their scores; of a coarse mesh, also what was judged of it."""
+        """Write the scan's own points with scores, and for a coarse mesh its sampled surface."""
         scan = scored.scan
         scalars: dict[str, NDArray] = {"anomaly": scored.point_scores}
         if not scan.sampled:
             scalars["region"] = np.full(len(scan.points), OUTSIDE, np.int32)
-            scalars["region"][scan.valid] = numbers
+            scalars["region"][scan.valid] = region_of_point
         colours = anomaly_rgb(scored.point_scores / highest)
         write_ply(self.heat_map, scan.points, scalars, colours)
         if not scan.sampled:
             _remove(self.surface)
             return [self.heat_map]
-        scalars = {"anomaly": scored.surface_scores, "region": numbers}
+        scalars = {"anomaly": scored.surface_scores, "region": region_of_point}
         colours = anomaly_rgb(scored.surface_scores / highest)
         write_ply(self.surface, scan.surface, scalars, colours)
         return [self.heat_map, self.surface]
 
     def _write_record(
-        self, result: Result, made: Made, found: list[Region], files: list[Path]
+        self, result: ScanResult, provenance: Provenance, regions: list[Region], files: list[Path]
     ) -> None:
-        record: dict[str, Any] = {"result": asdict(result), "made": asdict(made)}
+        record: dict[str, Any] = {"result": asdict(result), "made": asdict(provenance)}
         record["files"] = [file.name for file in files]
-        record["regions"] = [asdict(region) for region in found]
+        record["regions"] = [asdict(region) for region in regions]
         write_text(self.record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
-    def scores(self) -> HeatMap:
-        """What was judged, with its scores.
+    def read_heat_map(self) -> HeatMap:
+        """Read the points that were scored: a coarse mesh's surface, or else the scan's points.
 
         Raises:
-            DataError: if it was not written, or is damaged.
+            DataError: if the file is missing or damaged.
         """
         path = self.surface if self.surface.is_file() else self.heat_map
         points, scalars = read_scalars(path, ("anomaly", "region"))

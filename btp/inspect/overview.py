@@ -1,4 +1,4 @@
-"""The results of a folder as one page to look at: the worst scans first, in three dimensions."""
+"""Write a page that shows the worst scans of a folder in three dimensions."""
 
 from __future__ import annotations
 
@@ -8,71 +8,75 @@ from pathlib import Path
 
 from btp.drawing.viewer import ViewedScan, write_viewer
 from btp.errors import ConfigError
-from btp.inspect.outputs import Outputs, Result
+from btp.inspect.outputs import ScanOutputs, ScanResult
 from btp.inspect.score_table import worst_first
 
-MOST = 50
+MAX_SCANS = 50
 """Scans that a page shows; with 20,000 points each it stays under 40 MB."""
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """What `btp.inspect.folder.inspect` made with one detector.
+class ScoredFolder:
+    """The results of `btp.inspect.folder.score_folder` with one detector.
 
     Attributes:
         detector: name, as the page shows it.
         folder: of the results.
         results: of all scans.
-        threshold: of point scores, of their regions.
+        threshold: of point scores, above which points belong to a region.
     """
 
     detector: str
     folder: Path
-    results: Sequence[Result]
+    results: Sequence[ScanResult]
     threshold: float
 
 
-def write_overview(path: Path, inspections: Sequence[Inspected], most: int = MOST) -> int | None:
+def write_overview(
+    path: Path, folders: Sequence[ScoredFolder], max_scans: int = MAX_SCANS
+) -> int | None:
     """Write a page with the scans of the highest object scores.
 
-    Heat maps are read back from disk one by one, so that memory does not grow with the scans.
+    Heat maps are read back from disk one by one, so that memory does not grow with their number.
 
     Args:
         path: of the HTML file.
-        inspections: by one detector, or by several of the same scans, shown side by side; the
-            first one's scores decide on the order, and its regions are shown.
-        most: scans.
+        folders: the results of one detector; or of several for the same scans, to be shown side by
+            side. The first one decides on the order, and its regions are shown.
+        max_scans: shown at most.
 
     Returns:
-        How many scored scans the page leaves out; None where no scan was scored, so that there is
-        no page.
+        How many scored scans the page leaves out; None if no scan was scored, and so no page was
+        written.
 
     Raises:
         ConfigError: if two detectors have one name.
         DataError: if a heat map is gone, or the page cannot be written.
     """
-    names = [inspected.detector for inspected in inspections]
+    names = [folder.detector for folder in folders]
     if len(set(names)) < len(names):
         raise ConfigError(f"detectors to compare are both called {names[0]}; choose another")
-    scored = [{r.file: r for r in each.results if not r.error} for each in inspections]
+    scored = [{r.file: r for r in folder.results if not r.error} for folder in folders]
     common = [r for r in worst_first(list(scored[0].values())) if all(r.file in s for s in scored)]
     if not common:
         path.unlink(missing_ok=True)
         return None
-    shown, left = common[:most], len(common) - most
+    shown, left = common[:max_scans], len(common) - max_scans
     title = f"{' and '.join(names)}: {len(shown):,} scans" + (
         f", the highest scores of {len(common):,}" if left > 0 else ""
     )
-    write_viewer(path, _viewed(inspections, scored, shown), title)
+    write_viewer(path, _viewed(folders, scored, shown), title)
     return max(left, 0)
 
 
 def _viewed(
-    inspections: Sequence[Inspected], scored: Sequence[dict[str, Result]], shown: Sequence[Result]
+    folders: Sequence[ScoredFolder],
+    scored: Sequence[dict[str, ScanResult]],
+    shown: Sequence[ScanResult],
 ) -> Iterator[ViewedScan]:
+    names = [each.detector for each in folders]
     for result in shown:
-        maps = [Outputs(each.folder, result.file).scores() for each in inspections]
-        names = [each.detector for each in inspections]
+        maps = [ScanOutputs(each.folder, result.file).read_heat_map() for each in folders]
         yield ViewedScan(
             name=result.file,
             category="",
@@ -83,6 +87,6 @@ def _viewed(
                 for name, each in zip(names, scored, strict=True)
             },
             regions=maps[0].regions,
-            threshold=inspections[0].threshold,
+            threshold=folders[0].threshold,
             decision=result.verdict,
         )

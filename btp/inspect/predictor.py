@@ -1,9 +1,8 @@
-"""Scoring a person's own scans: `btp.load(...)`, `detector.predict(...)`."""
+"""Score a person's own scans: `btp.load(...)`, `detector.predict(...)`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 
 from btp.data.coverage import Coverage, cover
 from btp.data.prepare import prepare
-from btp.data.reading import RawScan, Scan, read_scan
-from btp.errors import DataError, WeightsError
+from btp.data.reading import Scan, read_scan
+from btp.errors import WeightsError
 from btp.geometry.local_geometry import contrast, surface_features
 from btp.geometry.points import batches, nearest_rows
+from btp.inspect.scan import ReadyScan, ScoredScan, average_samplings
 from btp.models.checkpoint import load_detector
 from btp.models.detector import Detector
 from btp.models.point_language import PointLanguageModel
@@ -27,53 +27,10 @@ from btp.types import N_POINTS, Cloud, Prediction
 
 BATCH = 8
 COVERAGE: Coverage = "dense"
-"""What is done where nothing else is asked for. On synthetic defects of 0.2 to 0.5 % of a scan,
+"""The default. On synthetic defects of 0.2 to 0.5 % of a scan,
 dense found more with `mini` (AU-PRO 61 for 57 % at 26 k points, 60 for 54 % at 100 k) for three
 times the work of preparing and scoring, which is less than a picture costs."""
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
-
-
-@dataclass(frozen=True)
-class ReadyScan:
-    """A scan with all that the encoder needs, in V samplings of N points.
-
-    Attributes:
-        scan: as it was read.
-        points: float32 [V, N, 3], sampled from the surface, in the unit sphere.
-        channels: float32 [V, N, F] of `btp.geometry.local_geometry`; None where nothing uses them.
-        surface_rows: int32 [V, M], row of the nearest sampled point to each of `scan.surface`.
-        valid_rows: int [V, P], and to each of the P valid points of the scan.
-        repeated: M < N, so points were sampled with repetition.
-        spacing: as in `Prediction`.
-    """
-
-    scan: RawScan
-    points: NDArray[np.float32]
-    channels: torch.Tensor | None
-    surface_rows: NDArray[np.integer]
-    valid_rows: NDArray[np.integer]
-    repeated: bool
-    spacing: float
-
-
-@dataclass(frozen=True)
-class ScoredScan:
-    """What a detector says of a scan.
-
-    Attributes:
-        scan: as it was read.
-        object_score: in 0..1.
-        point_scores: float32 [R], in 0..1; nan at rows that are not valid.
-        surface_scores: float32 [M], of the points of `scan.surface`.
-        repeated, spacing: as in `ReadyScan`.
-    """
-
-    scan: RawScan
-    object_score: float
-    point_scores: NDArray[np.float32]
-    surface_scores: NDArray[np.float32]
-    repeated: bool
-    spacing: float
 
 
 class Inspector:
@@ -91,17 +48,17 @@ class Inspector:
         digest: str = "",
         bfloat16: bool | None = None,
     ) -> None:
-        """Join detector and encoder.
+        """Combine a detector with its encoder.
 
         Args:
             detector: trained on the model's features.
             model: encoder.
             n_points: sampled from each scan.
-            digest: tells this detector from all others; kept with results and thresholds.
-            bfloat16: True to multiply all in 16 bit: faster, and scores move, those of `mini` by up
-                to 0.024, so thresholds must be calibrated with it. False for float32. None for
-                16 bit where scores move by less than 0.002 (`PointBERT.rounded`), on processors
-                that have such products, and float32 elsewhere.
+            digest: identifies the detector in results and thresholds.
+            bfloat16: True to multiply everything in 16 bit. That is faster, and scores move, those
+                of `mini` by up to 0.024, so thresholds must be calibrated with it. False for
+                float32. None for 16 bit where scores move by less than 0.002
+                (`PointBERT.rounded`), on processors that have such products, and float32 elsewhere.
         """
         self.detector = detector.to(model.device)
         self.precision = "bfloat16" if bfloat16 else "float32"
@@ -127,16 +84,16 @@ class Inspector:
 
         Args:
             scans: a file of any readable format, an array [R, 3] in any unit, or a list of either.
-            coverage: "sampled" looks at `n_points` of each scan; "dense" at four times as many, in
-                samplings that are scored one by one and averaged, which takes three times as long.
+            coverage: "sampled" scores `n_points` of each scan. "dense" scores four times as many,
+                in samplings that are scored one by one and averaged, and takes three times as long.
 
         Returns:
-            A prediction, or a list of them; each with one score for every point, in its order, and
-            nan for rows that are no measured points.
+            A prediction, or a list of them. Each has one score for every point, in the scan's
+            order, and nan for rows that are no measured points.
 
         Raises:
-            DataError: if a scan cannot be read or used; it is named.
-            ConfigError: if `coverage` is neither.
+            DataError: if a scan cannot be read or used; the message names it.
+            ConfigError: if `coverage` is neither "sampled" nor "dense".
         """
         if isinstance(scans, str | Path | np.ndarray):
             return self.predict([scans], coverage)[0]
@@ -155,11 +112,11 @@ class Inspector:
         ]
 
     def ready(self, scan: Scan, coverage: Coverage = COVERAGE) -> ReadyScan:
-        """Read, sample and describe a scan: all the work before the encoder, in any thread.
+        """Read, sample and describe a scan: all work before the encoder, safe in any thread.
 
         Raises:
             DataError: if it cannot be read or used.
-            ConfigError: if `coverage` is none that `btp.data.coverage` knows.
+            ConfigError: if `coverage` is not one of `btp.data.coverage.COVERAGES`.
         """
         read = read_scan(scan)
         prepared = prepare(Cloud(read.surface, name=read.name), self.n_points)
@@ -182,7 +139,7 @@ class Inspector:
     def _channels(
         self, dense: NDArray[np.float32], points: NDArray[np.float32]
     ) -> torch.Tensor | None:
-        """Local geometry of samplings [V, N, 3] of a cloud: [V, N, F]; None if unused."""
+        """Describe the local geometry at samplings [V, N, 3]: [V, N, F]; None if it is not used."""
         if not self.reads_channels:
             return None
         # The dense surface is the same for all samplings, and described once.
@@ -192,22 +149,22 @@ class Inspector:
         return torch.from_numpy(described).half().float()
 
     def score(self, batch: Sequence[ReadyScan]) -> list[ScoredScan]:
-        """Score scans that are ready, as one batch.
+        """Score prepared scans as one batch.
 
         Raises:
-            DataError: if the model gives no finite score for one of them.
+            DataError: if the model gives a score that is not finite.
         """
         points = torch.cat([torch.from_numpy(ready.points) for ready in batch])
-        given = [ready.channels for ready in batch if ready.channels is not None]
-        objects, values = self._score(points, torch.cat(given) if given else None)
+        channels = [ready.channels for ready in batch if ready.channels is not None]
+        objects, values = self._score(points, torch.cat(channels) if channels else None)
         ends = np.cumsum([len(ready.points) for ready in batch])[:-1]
-        parts = zip(batch, np.split(objects, ends), np.split(values, ends), strict=True)
-        return [_scored(*part) for part in parts]
+        by_scan = zip(batch, np.split(objects, ends), np.split(values, ends), strict=True)
+        return [average_samplings(*each) for each in by_scan]
 
     def _score(
         self, points: torch.Tensor, channels: torch.Tensor | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Object scores [B] and point scores [B, N] of samplings [B, N, 3], some at a time."""
+        """Return object scores [B] and point scores [B, N] of samplings [B, N, 3], in batches."""
         device, objects, values = self.model.device, [], []
         inputs = [points] if channels is None else [points, channels]
         with torch.inference_mode():
@@ -226,39 +183,12 @@ class Inspector:
         return scores.object_scores.float(), scores.point_scores.float()
 
 
-def _scored(
-    ready: ReadyScan, objects: NDArray[np.float32], values: NDArray[np.float32]
-) -> ScoredScan:
-    """Average over the samplings: object scores [V], point scores [V, N]."""
-    scan = ready.scan
-    if not (np.isfinite(values).all() and np.isfinite(objects).all()):
-        raise DataError(
-            f"{scan.name or 'the scan'}: the model gives no finite score for it, so its shape is "
-            "none it can judge; look at the scan, and report it with the file if it is sound"
-        )
-    point_scores = np.full(len(scan.points), np.nan, np.float32)
-    point_scores[scan.valid] = _mean(values, ready.valid_rows)
-    surface_scores = _mean(values, ready.surface_rows)
-    object_score = float(objects.mean())
-    return ScoredScan(
-        scan, object_score, point_scores, surface_scores, ready.repeated, ready.spacing
-    )
-
-
-def _mean(values: NDArray[np.float32], rows: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Mean over samplings of `values` [V, N] at `rows` [V, R]: [R]; one sampling at a time."""
-    total = values[0][rows[0]]
-    for each, at in zip(values[1:], rows[1:], strict=True):
-        total += each[at]
-    return total / np.float32(len(values))
-
-
 def load(
     detector: str | Path = "mini",
     device: torch.device | str = "cpu",
     bfloat16: bool | None = None,
 ) -> Inspector:
-    """Load a detector, ready for any scan.
+    """Load a detector that can score any scan.
 
     Args:
         detector: path of a file that scripts/train.py wrote; or the name of a detector that comes
@@ -281,10 +211,13 @@ def load(
 
 
 def detector_path(detector: str | Path) -> Path:
-    """The file of a detector, given as in `load`.
+    """Return the path of a detector's file.
+
+    Args:
+        detector: as in `load`.
 
     Raises:
-        WeightsError: if there is none.
+        WeightsError: if there is no such detector.
     """
     path = Path(detector).expanduser()
     if not path.is_file():
@@ -298,7 +231,7 @@ def detector_path(detector: str | Path) -> Path:
 
 
 def calibration_path(detector: str | Path, given: str | Path | None = None) -> Path:
-    """Where a detector's alarm thresholds are: in the given file, or else beside the detector.
+    """Return the path of a detector's alarm thresholds: as given, or else beside the detector.
 
     Raises:
         WeightsError: if there is no such detector.

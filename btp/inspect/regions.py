@@ -1,4 +1,4 @@
-"""Defect regions: connected points above a threshold, as AU-PRO connects them."""
+"""Group points above a threshold into defect regions, by AU-PRO's rule of connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUTSIDE = -1
 
 @dataclass(frozen=True)
 class Region:
-    """Connected points above the point threshold.
+    """A group of connected points above the point threshold.
 
     Attributes:
         points: number of them.
@@ -37,10 +37,10 @@ class Region:
 def defect_regions(
     points: NDArray[np.floating], scores: NDArray[np.floating], threshold: float
 ) -> tuple[list[Region], NDArray[np.int32]]:
-    """Connected regions of points above a threshold.
+    """Find the connected regions of points whose score is above a threshold.
 
-    Of more than 100,000 distinct points above it, so many are connected, and the others belong to
-    their nearest.
+    Of more than 100,000 distinct points above it, only so many are connected, and each other point
+    joins the region of the nearest of them.
 
     Args:
         points: [M, 3], finite, any unit.
@@ -48,13 +48,13 @@ def defect_regions(
         threshold: exclusive.
 
     Returns:
-        The regions, that of the highest score first, and int32 [M]: the place in that list of the
-        region that a point is part of, -1 for none.
+        The regions, that of the highest score first; and int32 [M], the place in that list of each
+        point's region, -1 for none.
     """
     above = scores > threshold
-    numbers = np.full(len(points), OUTSIDE, np.int32)
+    region_of_point = np.full(len(points), OUTSIDE, np.int32)
     if not above.any():
-        return [], numbers
+        return [], region_of_point
     inside, values = points[above].astype(np.float64), scores[above]
     spots = thin(np.unique(inside, axis=0), MAX_REGION_POINTS)
     ids = regions(spots, np.ones(len(spots), bool))[nearest_rows(inside, spots)]
@@ -65,8 +65,8 @@ def defect_regions(
     place = np.empty(len(inside), np.int32)
     for number, (_, rows) in enumerate(found):
         place[rows] = number
-    numbers[above] = place
-    return [region for region, _ in found], numbers
+    region_of_point[above] = place
+    return [region for region, _ in found], region_of_point
 
 
 def _region(points: NDArray[np.float64], values: NDArray[np.floating]) -> Region:

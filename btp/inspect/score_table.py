@@ -1,4 +1,4 @@
-"""scores.csv: a line for each scan, kept while they are scored, sorted when all are."""
+"""Write scores.csv: a line for each scan as it is scored, sorted when all are."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from btp.errors import DataError
-from btp.inspect.outputs import Result
+from btp.inspect.outputs import ScanResult
 from btp.runtime.files import write_text
 
 
 class ScoreTable:
-    """The table of a folder of results.
+    """The table of all scans of a folder.
 
     While scans are scored their lines are added to scores.unfinished.csv, so that a run that stops
-    has told what it found; scores.csv takes its place, whole and sorted, at the end.
+    leaves its results; at the end the sorted scores.csv replaces it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +26,7 @@ class ScoreTable:
         self.unfinished = folder / "scores.unfinished.csv"
         self._begun = False
 
-    def add(self, result: Result) -> None:
+    def add(self, result: ScanResult) -> None:
         """Add a line to the unfinished table.
 
         Raises:
@@ -45,7 +45,7 @@ class ScoreTable:
             ) from error
         self._begun = True
 
-    def finish(self, results: Sequence[Result]) -> None:
+    def finish(self, results: Sequence[ScanResult]) -> None:
         """Write the table of all results.
 
         Raises:
@@ -55,14 +55,14 @@ class ScoreTable:
         self.unfinished.unlink(missing_ok=True)
 
 
-def worst_first(results: Sequence[Result]) -> list[Result]:
-    """Sort by object score, the highest first; those without one come last; then by name."""
+def worst_first(results: Sequence[ScanResult]) -> list[ScanResult]:
+    """Sort by object score, the highest first and missing ones last, and then by name."""
     return sorted(results, key=lambda r: (r.object_score is None, -(r.object_score or 0), r.file))
 
 
-def _lines(results: Sequence[Result], header: bool) -> str:
+def _lines(results: Sequence[ScanResult], header: bool) -> str:
     text = io.StringIO()
-    sheet = csv.DictWriter(text, [field.name for field in fields(Result)], lineterminator="\n")
+    sheet = csv.DictWriter(text, [field.name for field in fields(ScanResult)], lineterminator="\n")
     if header:
         sheet.writeheader()
     for result in results:

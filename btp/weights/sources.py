@@ -44,7 +44,7 @@ class LocalFile:
 
     @classmethod
     def at(cls, path: Path) -> LocalFile:
-        """Open the file at a path."""
+        """Take the file at a path, with its present size."""
         return cls(str(path), path.stat().st_size)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:

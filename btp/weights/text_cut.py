@@ -24,7 +24,7 @@ from btp.weights.sources import Source
 from btp.weights.state_dict import check_names_and_shapes, read_checkpoint
 
 if TYPE_CHECKING:
-    from huggingface_hub.utils import TensorInfo
+    from huggingface_hub.utils import TensorInfo  # type: ignore[attr-defined]
 
 _TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
