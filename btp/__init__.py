@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from btp.inspect.predictor import load as load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = frozenset({"geometry", "inspect", "losses", "metrics", "models", "weights"})
 _FUNCTIONS = {"load": "btp.inspect.predictor"}

@@ -6,13 +6,12 @@ import functools
 import re
 from collections.abc import Sequence
 
-from _session import dataset_from, model_from, plain, script, store_from
+from _session import plain, script, whole, workspace_from
 from omegaconf import DictConfig, OmegaConf
 
 from btp.config import build
 from btp.errors import ConfigError
 from btp.experiments.gains import Gain, gains
-from btp.features.cache import SharedStore
 from btp.recipe import Recipe
 
 SHOWN = {"point_auroc": "P-AUROC", "object_auroc": "O-AUROC", "raw_aupro": "AU-PRO raw"}
@@ -30,8 +29,9 @@ def main(config: DictConfig) -> None:
         recipe = build(Recipe, plain(changed), alternative)  # type: ignore[arg-type]
         if recipe != base:
             recipes[alternative] = recipe
-    dataset, model = dataset_from(config), model_from(config)
-    store = SharedStore(store_from(config, model))  # the alternatives share a category's scans
+    workspace = workspace_from(config)
+    dataset, model = workspace.dataset, workspace.model
+    store = workspace.store(whole(config, "n_points"), whole(config, "sampling_seed"))
     categories = config.categories or dataset.categories
     if config.across and len(categories) < 2:
         raise ConfigError(

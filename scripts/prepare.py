@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 
-from _session import dataset_from, model_from, script, store_from
+from _session import script, whole, workspace_from
 from omegaconf import DictConfig
 
 
 @script("prepare")
 def main(config: DictConfig) -> None:
-    started = time.monotonic()
-    dataset = dataset_from(config)
-    model = model_from(config)
-    store = store_from(config, model)
-    count = 0
+    started, count = time.monotonic(), 0
+    workspace = workspace_from(config)
+    dataset = workspace.dataset
+    store = workspace.store(whole(config, "n_points"), whole(config, "sampling_seed"))
     for category in config.categories or dataset.categories:
         data = store.load(dataset, category, "test")
         count += len(data)

@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import time
 
-from _session import (
-    dataset_from,
-    dataset_settings,
-    model_from,
-    plan_from,
-    recipe_of,
-    same_data,
-    script,
-    store_from,
-    train_command,
-    whole,
-)
+from _session import plan_from, script, whole, workspace_from
 from omegaconf import DictConfig
 
-from btp.experiments.protocol import train_plan
+from btp.experiments.train_run import train_run
 
 
 @script("train")
 def main(config: DictConfig) -> None:
     started = time.monotonic()
-    recipe = recipe_of()
-    dataset = dataset_from(config)
-    plan = plan_from(config, dataset, recipe, config.train_cat, whole(config, "seed"))
-    model = model_from(config)
-    path = plan.run(config.outputs, model.config.name).detector_path
+    workspace = workspace_from(config)
+    plan = plan_from(config, workspace, config.train_cat, whole(config, "seed"))
+    path = workspace.run(plan).detector_path
     finished = config.resume and path.is_file()
-    train_plan(
-        plan,
-        dataset,
-        store_from(config, model),
-        config.outputs,
-        train_command(plan),
-        dataset_settings(config),
-        resume=config.resume,
-    )
+    train_run(plan, workspace, resume=config.resume)
     if finished:
         print(f"{path}: already finished; train it again with resume=false")
         return
-    count = len(dataset.samples(plan.train_cat, recipe.train_split))
-    untrained = "" if model.trained else ", encoder: untrained"
-    seconds = time.monotonic() - started
-    print(f"{path} ({count} scans, {seconds:.0f} s{untrained})")
-    print(f"next: python scripts/eval.py {same_data()}")
+    count = len(workspace.dataset.samples(plan.train_cat, plan.recipe.train_split))
+    untrained = "" if workspace.model.trained else ", encoder: untrained"
+    print(f"{path} ({count} scans, {time.monotonic() - started:.0f} s{untrained})")
+    print(f"next: {workspace.commands.evaluate()}")
 
 
 if __name__ == "__main__":

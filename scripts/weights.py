@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from btp.config import build
 from btp.errors import ConfigError
-from btp.experiments.runs import Run
+from btp.experiments.protocol import Plan
 from btp.models.published_weights import fetch, status
 from btp.models.release_heads import convert_heads
 from btp.recipe import Recipe
@@ -28,10 +28,9 @@ def main(config: DictConfig) -> None:
             print(f"{target}: there and verified")
     if config.convert is not None:
         recipe = build(Recipe, plain(config.recipe), "recipe")
-        names = config.dataset.name, model.config.name, recipe.name, config.train_cat
-        run = Run.at(config.outputs, *names, config.seed)
-        source = Path(config.convert).expanduser()
         trained = config.dataset.name, config.train_cat, config.seed
+        run = Plan(*trained, recipe).run(config.outputs, model.config.name)
+        source = Path(config.convert).expanduser()
         convert_heads(source, model, recipe, run.detector_path, *trained)
         print(run.detector_path)
     if config.fetch is None and config.convert is None:

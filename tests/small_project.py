@@ -17,8 +17,8 @@ import numpy as np
 import torch
 import trimesh
 from omegaconf import OmegaConf
+from published import published_point
 from safetensors.torch import save_file
-from test_sources import published_point
 from tiny import ENCODER, recipe_file
 
 from btp.data.formats import write_labelled_txt, write_pcd

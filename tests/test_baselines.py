@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from tiny import POINTS, tiny_model, write_tiny_dataset
+from tiny import CATEGORIES, POINTS, tiny_model, write_tiny_dataset
 
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
@@ -19,7 +20,10 @@ from btp.errors import ConfigError, DataError
 from btp.evaluation import memory
 from btp.evaluation.scoring import METRICS
 from btp.experiments import ulip
-from btp.experiments.baselines import BASELINES, score_baseline
+from btp.experiments.baselines import BASELINES, BaselinePlan
+from btp.experiments.protocol import Plan
+from btp.experiments.score_baseline import baseline_scores, score_baseline
+from btp.experiments.workspace import Workspace
 from btp.features.store import FeatureSet, FeatureStore
 from btp.geometry.fpfh import (
     FEATURE_LIMIT,
@@ -32,6 +36,8 @@ from btp.geometry.fpfh import (
 from btp.geometry.points import patches_to_points
 from btp.recipe import Recipe
 
+PAPER = Recipe()
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Folder:
@@ -41,6 +47,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return FeatureStore(tmp_path_factory.mktemp("store"), tiny_model(), POINTS)
+
+
+@pytest.fixture(scope="module")
+def workspace(
+    dataset: Folder, store: FeatureStore, tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
+    return Workspace(dataset, store.model, store.root, tmp_path_factory.mktemp("outputs"))
+
+
+def plan_of(name: str, train_cat: str = "", seed: int = 1, recipe: Recipe = PAPER) -> BaselinePlan:
+    return BaselinePlan(name, Plan("set", train_cat, seed, recipe, POINTS))
 
 
 @pytest.fixture(scope="module")
@@ -166,15 +183,14 @@ def test_features_without_fpfh_are_refused(data: FeatureSet) -> None:
         memory.patch_fpfh(features)
 
 
-def test_zero_shot_is_eq_1_and_has_no_point_metrics(
-    dataset: Folder, store: FeatureStore, data: FeatureSet
-) -> None:
-    scores = score_baseline("ulip_zero_shot", dataset, store, "egg")
-    normal, defective = store.model.encode_text(["normal object.", "defective object."])
+def test_zero_shot_is_eq_1_and_has_no_point_metrics(workspace: Workspace, data: FeatureSet) -> None:
+    scores = {s.data.category: s for s in baseline_scores(plan_of("ulip_zero_shot"), workspace)}
+    assert list(scores) == list(CATEGORIES)
+    normal, defective = workspace.model.encode_text(["normal object.", "defective object."])
     embeddings = data.features.object_embedding
     pair = torch.stack([embeddings @ normal, embeddings @ defective], 1) / 0.07
-    np.testing.assert_allclose(scores.object_scores, pair.softmax(1)[:, 1], rtol=1e-5)
-    measured = scores.measure()
+    np.testing.assert_allclose(scores["egg"].object_scores, pair.softmax(1)[:, 1], rtol=1e-5)
+    measured = scores["egg"].measure()
     assert tuple(measured) == METRICS
     unknown = {name for name, value in measured.items() if math.isnan(value)}
     assert unknown == {name for name in METRICS if not name.startswith("object_")}
@@ -214,8 +230,8 @@ def test_the_linear_layer_learns_and_repeats(data: FeatureSet, store: FeatureSto
     assert learned > 0.9 > before
 
 
-def test_the_linear_layer_is_trained_once_a_train_category(
-    dataset: Folder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+def test_the_linear_layer_is_trained_once_and_scores_the_other_categories(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[str] = []
     real = ulip.train_linear
@@ -225,47 +241,64 @@ def test_the_linear_layer_is_trained_once_a_train_category(
         return real(data, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ulip, "train_linear", spy)
-    recipe = Recipe(epochs=1)
-    for category in ("box", "disc", "box"):
-        score_baseline("ulip_linear", dataset, store, category, "egg", 5, recipe)
-    score_baseline("ulip_linear", dataset, store, "egg", "box", 5, recipe)
-    assert trained == ["egg", "box"]
+    plan = plan_of("ulip_linear", "egg", 5, Recipe(epochs=1))
+    assert [s.data.category for s in baseline_scores(plan, workspace)] == ["box", "disc"]
+    assert trained == ["egg"]
 
 
 @pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if b.sees_normal_scans])
 def test_memories_remember_the_tested_category_alone(
-    name: str, dataset: Folder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[tuple[str, str]] = []
-    real = FeatureStore.load
+    sizes: list[float] = []
+    load, remember = FeatureStore.load, memory.remember
 
-    def spy(self: FeatureStore, data: Dataset, category: str, split: str, **kw: bool) -> FeatureSet:
+    def spy(self: FeatureStore, data: Dataset, category: str, split: str, *args: Any) -> FeatureSet:
         loaded.append((category, split))
-        return real(self, data, category, split, **kw)  # type: ignore[arg-type]
+        return load(self, data, category, split, *args)
+
+    def weighed(normal: FeatureSet, describe: memory.Describe, *args: Any) -> memory.MemoryBank:
+        bank = remember(normal, describe, *args)
+        described = describe(normal.batch(slice(None))[0])
+        sizes.append(len(bank.memory) / described.flatten(0, 1).shape[0])
+        return bank
 
     monkeypatch.setattr(FeatureStore, "load", spy)
-    scores = score_baseline(name, dataset, store, "egg", seed=1)
-    assert loaded == [("egg", "train"), ("egg", "test")]
-    again = score_baseline(name, dataset, store, "egg", seed=1)
-    assert np.array_equal(scores.point_scores, again.point_scores)
-    assert np.array_equal(scores.object_scores, again.object_scores)
+    monkeypatch.setattr(memory, "remember", weighed)
+    fresh = dataclasses.replace(workspace)  # has loaded nothing yet
+    once, again = (list(baseline_scores(plan_of(name), fresh)) for _ in range(2))
+    assert loaded == [(c, split) for c in CATEGORIES for split in ("train", "test")]
+    for first, second in zip(once, again, strict=True):
+        assert np.array_equal(first.point_scores, second.point_scores)
+        assert np.array_equal(first.object_scores, second.object_scores)
+    # all points, and the largest share of patches in PatchCore's paper
+    assert sizes == pytest.approx(6 * [1.0 if name == "btf" else 0.25])
     # the tiny encoder is untrained and knows no dent: 0.49 over categories and seeds
     least = 0.0 if name == "patchcore_encoder" else 0.8
-    assert least < scores.measure()["point_auroc"] <= 1
+    assert least < once[-1].measure()["point_auroc"] <= 1
 
 
-def test_what_is_missing_is_named(tmp_path: Path, store: FeatureStore, dataset: Folder) -> None:
+def test_a_record_says_what_a_baseline_was_measured_with(workspace: Workspace) -> None:
+    record = score_baseline(plan_of("btf", seed=4), workspace)
+    assert (record.baseline, record.train_cat, record.seed, record.recipe) == ("btf", None, 4, None)
+    assert record.folder.endswith("/baselines/btf/any,n_points=128/untrained/seed4")
+    zero_shot = score_baseline(plan_of("ulip_zero_shot"), workspace)
+    assert zero_shot.recipe == PAPER
+    assert math.isnan(zero_shot.mean["point_auroc"])
+
+
+def test_what_is_missing_is_named(tmp_path: Path, workspace: Workspace) -> None:
     root = write_tiny_dataset(tmp_path / "data")
     for path in (root / "egg" / "train").iterdir():
         path.unlink()
+    lacking = dataclasses.replace(workspace, dataset=Folder(root))
     with pytest.raises(DataError, match=r"egg: no normal scans in its train.*PatchCore \(FPFH\)"):
-        score_baseline("patchcore_fpfh", Folder(root), store, "egg")
+        list(baseline_scores(plan_of("patchcore_fpfh"), lacking))
     with pytest.raises(ConfigError, match=r"ULIP.*name it as train_cat"):
-        score_baseline("ulip_linear", dataset, store, "egg")
-    with pytest.raises(ConfigError, match="egg, the category that it learns from"):
-        score_baseline("ulip_linear", dataset, store, "egg", "egg")
+        plan_of("ulip_linear")
     with pytest.raises(ConfigError, match="'cpmf' is not known; expected one of ulip_zero_shot"):
-        score_baseline("cpmf", dataset, store, "egg")
-    few = Recipe(batch_size=99)
+        plan_of("cpmf")
+    few = plan_of("ulip_linear", "box", recipe=Recipe(batch_size=99))
     with pytest.raises(DataError, match="8 scans do not fill one batch of 99"):
-        score_baseline("ulip_linear", dataset, store, "egg", "box", recipe=few)
+        list(baseline_scores(few, workspace))

@@ -87,6 +87,12 @@ def test_every_encoder_builds(encoder: str) -> None:
 def test_ulip2_has_the_published_sizes() -> None:
     built = build(EncoderConfig, settings("train", "encoder=ulip2")["encoder"], "encoder")
     assert (built.point, built.text) == (PointBERTConfig(), TextConfig())
+    assert built.text_dtype == "bfloat16"  # frozen weights: half the memory of a learning prompt
+
+
+@pytest.mark.parametrize("script", ["train", "eval"])
+def test_the_device_decides_how_wide_products_are(script: str) -> None:
+    assert settings(script)["bfloat16"] == "auto"
 
 
 @pytest.mark.parametrize("dataset", group("dataset"))

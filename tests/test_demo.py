@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from btp.data.folder import Folder
-from btp.data.synthesis import demo
+from btp.data.synthesis import demo, scanner
 from btp.data.synthesis.scanner import SetSize
 from btp.data.synthesis.shapes import CATEGORIES
 from btp.errors import ConfigError, DataError
@@ -60,10 +60,21 @@ def test_unknown_categories_are_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_whole_set_has_528_scans() -> None:
-    size = SetSize()
-    assert len(CATEGORIES) * (size.train + size.normal + size.defective) == 528
-    assert np.all(np.array([size.normal, size.defective]) == 20)
+def test_the_whole_set_has_528_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulate(*given: object) -> tuple[np.ndarray, np.ndarray]:
+        return np.eye(3), np.array([True, False, False])  # shapes and scans are tested elsewhere
+
+    monkeypatch.setattr(scanner, "simulate", simulate)
+    monkeypatch.setattr(demo, "individual", lambda category, rng: None)
+    root = demo.generate(tmp_path / "demo", workers=1)
+    names = [path.relative_to(root) for path in root.rglob("*.pcd")]
+    assert len(names) == 528
+    for category in CATEGORIES:
+        own = [path for path in names if path.parts[0] == category]
+        normal = [path.stem for path in own if "positive" in path.stem]
+        assert len([path for path in own if path.parts[1] == "train"]) == 4
+        assert len(normal) == 20
+        assert len(list((root / category / "GT").iterdir())) == 20
 
 
 def test_a_set_of_another_generator_is_refused(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from tiny import CATEGORIES, POINTS, tiny_model, write_tiny_dataset
 from btp.data.folder import Folder
 from btp.data.prepare import normalise
 from btp.evaluation.scoring import CategoryScores
+from btp.experiments.scored_scans import ScoredScans
 from btp.features.store import FeatureStore
 from btp.metrics import point_metrics
 from btp.report import extremes
-from btp.report.examples import Scored
 from btp.report.extremes import write_extremes
 
 
@@ -26,8 +26,8 @@ def test_each_category_s_best_and_worst_scan_is_shown(
     for category in CATEGORIES:
         data = store.load(dataset, category, "test")
         values = rng.random((len(data), POINTS), dtype=np.float32)
-        scored[category] = Scored.of(CategoryScores(data, values.max(1), values))
-    objects = Scored(
+        scored[category] = ScoredScans.of(CategoryScores(data, values.max(1), values))
+    objects = ScoredScans(
         scored["box"].samples,
         scored["box"].points,
         scored["box"].labels,

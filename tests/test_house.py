@@ -18,8 +18,7 @@ geometry metrics weights
 data models drawing
 features
 training evaluation
-inspect
-experiments
+inspect experiments
 report benchmark pretraining
 """
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scored import record
 from tiny import CATEGORIES, write_tiny_dataset
 from trained import train_tiny
 
 import btp
 from btp.data.folder import Folder
-from btp.experiments.runs import Run
+from btp.experiments.protocol import Plan
 from btp.pretraining.model_card import SHOWN, Spread, one_category, predicted_figures
+from btp.recipe import Recipe
 
 
 def test_spread_is_mean_and_deviation_over_seeds() -> None:
@@ -27,11 +29,10 @@ def test_one_category_averages_whole_seeds_only(tmp_path: Path) -> None:
     dataset = Folder(write_tiny_dataset(tmp_path / "data"))
 
     def add(label: str, train_cat: str, seed: int, value: float) -> None:
-        run = Run.at(tmp_path, dataset.name, "tiny", label, train_cat, seed)
+        run = Plan(dataset.name, train_cat, seed, Recipe(label)).run(tmp_path, "tiny")
         run.folder.mkdir(parents=True)
         run.detector_path.touch()
-        mean = dict.fromkeys(SHOWN, value)
-        run.write_result(dataset.name, {"train_cat": train_cat, "mean": mean})
+        run.write_record(dataset.name, record(train_cat, seed, egg=value))
 
     for number, category in enumerate(CATEGORIES):
         add("plus", category, 111, 0.6 + 0.1 * number)

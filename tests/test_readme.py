@@ -24,9 +24,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from published import published_point, published_text
 from safetensors.torch import save
 from small_project import make_small_project
-from test_sources import published_point, published_text
 
 from btp.experiments.protocol import seeds_from
 from btp.models.published_weights import POINT, TEXT

@@ -1,62 +1,93 @@
-"""Results sorted into sections: one for each recipe, with the baselines of its settings."""
+"""Records sorted into sections: one for each recipe, with the baselines of its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
-from test_tables import RESULTS, changed
+import pytest
+from scored import baseline, changed, record
 
-from btp.experiments.baseline_runs import BaselinePlan
+from btp.errors import ConfigError
 from btp.experiments.protocol import Plan
-from btp.experiments.record import Result
 from btp.recipe import Recipe
 from btp.report.sections import Request, section_of_one, sections_of
 from btp.report.summary import printed
+from btp.report.tables import TITLES
 
 CATEGORIES = ("box", "disc", "egg")
-REQUEST = Request("folder", "tiny", CATEGORIES, RESULTS[0].n_points, ("2",))
-PLUS = changed(RESULTS[0], recipe=asdict(Recipe("plus")))
-
-
-def none(plans: Sequence[BaselinePlan]) -> list[Result]:
-    return []
+RUNS = [record("egg", box=0.5, disc=0.9), record("box", egg=0.7, disc=0.7)]
+REQUEST = Request("set", "tiny", CATEGORIES, RUNS[0].n_points, ("2",))
+PLUS = changed(RUNS[0], recipe=Recipe("plus"))
 
 
 def test_a_section_for_each_recipe_or_for_the_wanted_one() -> None:
-    sections, left_out = sections_of([*RESULTS, PLUS], REQUEST, none)
+    sections, left_out = sections_of([*RUNS, PLUS], REQUEST)
     assert [part.evidence.recipe.name for part in sections] == ["paper", "plus"]
     assert left_out == []
-    wanted = replace(REQUEST, wanted=Plan("folder", "", 0, Recipe("plus")))
-    sections, _ = sections_of([*RESULTS, PLUS], wanted, none)
-    assert [list(part.evidence.results) for part in sections] == [[PLUS]]
-    other = replace(REQUEST, wanted=Plan("folder", "", 0, Recipe("plus"), sampling_seed=1))
-    assert sections_of([*RESULTS, PLUS], other, none) == ([], [])
+    wanted = replace(REQUEST, wanted=Plan("set", "", 0, Recipe("plus")))
+    sections, _ = sections_of([*RUNS, PLUS], wanted)
+    assert [list(part.evidence.runs) for part in sections] == [[PLUS]]
+    other = replace(REQUEST, wanted=Plan("set", "", 0, Recipe("plus"), sampling_seed=1))
+    assert sections_of([*RUNS, PLUS], other) == ([], [])
 
 
-def test_baselines_of_the_section_s_settings_are_asked_for() -> None:
-    asked: list[BaselinePlan] = []
+def test_baselines_of_the_section_s_settings_stand_beside_its_runs() -> None:
+    memory = changed(baseline("btf", box=0.1), recipe=None)
+    later = changed(memory, seed=112)
+    linear = [changed(baseline("ulip_linear", "egg", box=0.2), seed=seed) for seed in (111, 113)]
+    foreign = changed(linear[0], recipe=Recipe("plus"))
+    sampled = changed(memory, n_points=1024)
+    records = [*RUNS, later, memory, *linear, foreign, sampled]
+    (part, *_), left_out = sections_of(records, replace(REQUEST, seeds=(111, 112)))
+    assert part.evidence.baselines == {"btf": [memory], "ulip_linear": [linear[0]]}
+    assert left_out == []
 
-    def baselines(plans: Sequence[BaselinePlan]) -> list[Result]:
-        asked.extend(plans)
-        return [changed(RESULTS[0], baseline="btf", train_cat=None)]
 
-    (part,), _ = sections_of([PLUS], replace(REQUEST, seeds=(111, 112)), baselines)
-    assert {plan.settings.recipe for plan in asked} == {Recipe("plus")}
-    assert {plan.settings.seed for plan in asked if plan.name == "ulip_linear"} == {111, 112}
-    assert list(part.evidence.baselines) == ["btf"]
+def test_a_baseline_that_was_measured_otherwise_is_named() -> None:
+    memory = changed(baseline("btf", box=0.1), recipe=None, text_fingerprint="other")
+    odd = [
+        changed(memory, scans="s2"),
+        changed(baseline("ulip_zero_shot"), text_fingerprint="t2"),
+        changed(baseline("ulip_zero_shot"), recipe=Recipe(epochs=1)),
+        changed(memory, thresholds=200),
+    ]
+    (part,), left_out = sections_of([*RUNS, *odd], REQUEST)
+    assert part.evidence.baselines == {}
+    assert [line.split(": ")[1] for line in left_out] == [
+        "scans is s2, not s1 as in the runs; not beside them",
+        "text_fingerprint is t2, not t1 as in the runs; not beside them",
+        "recipe.epochs is 1, not 100 as in the runs; not beside them",
+        "thresholds is 200, not None as in the runs; not beside them",
+    ]
+
+
+def test_p_pro_is_the_coverage_auc_for_the_paper_s_recipe_or_what_is_asked_for() -> None:
+    tuned = changed(PLUS, recipe=Recipe("paper,epochs=2", epochs=2))
+
+    def marked(request: Request) -> list[str]:
+        sections, _ = sections_of([*RUNS, tuned, PLUS], request)
+        return [
+            metric
+            for part in sections
+            for metric, title in part.tables[0].columns.items()
+            if title != TITLES[metric]
+        ]
+
+    assert marked(REQUEST) == ["coverage_auc", "coverage_auc", "aupro"]
+    assert marked(replace(REQUEST, pro="standard")) == 3 * ["aupro"]
+    with pytest.raises(ConfigError, match="pro is 'area'; expected standard or coverage"):
+        replace(REQUEST, pro="area")  # type: ignore[arg-type]
 
 
 def test_what_no_section_uses_is_named() -> None:
-    odd = changed(RESULTS[0], encoder_fingerprint="e2", seed=112)
-    (part,), left_out = sections_of([*RESULTS, odd], REQUEST, none)
-    assert list(part.evidence.results) == RESULTS
+    odd = changed(RUNS[0], encoder_fingerprint="e2", seed=112)
+    (part,), left_out = sections_of([*RUNS, odd], REQUEST)
+    assert list(part.evidence.runs) == RUNS
     assert len(left_out) == 1 and "encoder_fingerprint is e2, not e1" in left_out[0]
 
 
 def test_one_run_has_every_metric_at_its_own_number_of_points() -> None:
-    run: Any = changed(RESULTS[0], n_points=1024)
+    run = changed(RUNS[0], n_points=1024)
     part = section_of_one(run, REQUEST)
     assert [table.number for table in part.tables] == ["all"]
     assert part.evidence.n_points == 1024
@@ -64,8 +95,8 @@ def test_one_run_has_every_metric_at_its_own_number_of_points() -> None:
 
 
 def test_a_note_is_printed_once_and_other_tables_are_not() -> None:
-    plus = [changed(each, recipe=asdict(Recipe("plus"))) for each in RESULTS]
-    sections, _ = sections_of([*RESULTS, *plus], REQUEST, none)
+    plus = [changed(each, recipe=Recipe("plus")) for each in RUNS]
+    sections, _ = sections_of([*RUNS, *plus], REQUEST)
     text = printed(sections, ("2",))
     assert text.count("### Table 2") == 2
     assert "### Table 1" not in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -15,36 +14,17 @@ from pathlib import Path
 import pytest
 import torch
 from fake_hub import FakeHub, hub_in_place
+from published import published_point, published_text
 from safetensors.torch import load_file, save
 from tiny import ENCODER
-from torch import Tensor
 
 from btp.errors import ConfigError, WeightsError
 from btp.models.point_encoder import PointBERT
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.models.published_weights import POINT, TEXT, fetch, status
-from btp.models.text_encoder import TextTower
 from btp.weights.records import read_record, record_path
 
 POINT_PATH = f"/datasets/{POINT.repo}/resolve/main/{POINT.files[0]}"
-
-
-def published_point() -> bytes:
-    """In the container that ULIP-2 is published in."""
-    torch.manual_seed(1)
-    state = {f"module.{k}": v for k, v in PointBERT(ENCODER.point).state_dict().items()}
-    state["module.open_clip_model.logit_scale"] = torch.zeros(())
-    container = {"epoch": 1, "state_dict": state, "args": argparse.Namespace(lr=1.0)}
-    buffer = BytesIO()
-    torch.save(container | {"optimizer": {"state": {}}}, buffer)
-    return buffer.getvalue()
-
-
-def published_text() -> dict[str, Tensor]:
-    torch.manual_seed(2)
-    images = {"visual.big": torch.randn(1000, 1000), "logit_scale": torch.tensor(4.6)}
-    tower = TextTower(ENCODER.text).state_dict()
-    return images | {name: tensor.detach() for name, tensor in tower.items()}
 
 
 @pytest.fixture

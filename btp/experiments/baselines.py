@@ -1,18 +1,14 @@
-"""The baselines by name, and scoring a category with one of them."""
+"""The methods that BTP is compared with, and which of them the tables need: data alone."""
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from btp.data.dataset import Dataset
-from btp.errors import ConfigError, DataError
-from btp.evaluation import memory
-from btp.evaluation.scoring import CategoryScores, score
-from btp.experiments import ulip
-from btp.features.store import FeatureStore
-from btp.models.detector import Detector
-from btp.recipe import Recipe
+from btp.errors import ConfigError
+from btp.experiments.protocol import Plan, train_categories
+from btp.experiments.runs import BASELINES_FOLDER, Run
 
 
 @dataclass(frozen=True)
@@ -45,85 +41,67 @@ BASELINES = {
 }
 
 
-def score_baseline(
-    name: str,
-    dataset: Dataset,
-    store: FeatureStore,
-    category: str,
-    train_cat: str | None = None,
-    seed: int = 111,
-    recipe: Recipe | None = None,
-) -> CategoryScores:
-    """Score the test scans of one category with a baseline.
+@dataclass(frozen=True)
+class BaselinePlan:
+    """One baseline that a table needs, whether or not it was scored.
 
-    What a baseline learns of a train category is kept for the next call with the same objects.
-
-    Args:
-        name: one of `BASELINES`.
-        dataset: to score.
-        store: of its features.
-        category: of the dataset.
-        train_cat: category whose annotated scans a baseline that `needs_training` learns from; the
-            others ignore it.
-        seed: of that training, and of the coreset of the PatchCore memories; the others have no
-            chance in them.
-        recipe: loss, optimiser, scoring and fixed prompt texts; None for the paper's.
+    Attributes:
+        name: in `BASELINES`.
+        settings: dataset, recipe and seed; its train category counts if the baseline is trained.
 
     Raises:
-        ConfigError: an unknown name; no train category where one is needed, or the tested one.
-        DataError: no normal training scans of the category where they are needed.
+        ConfigError: an unknown name, or no train category where one is needed.
     """
-    baseline = _checked(name, category, train_cat)
-    recipe = recipe or Recipe()
-    if baseline.sees_normal_scans:
-        return _score_memory(baseline, dataset, store, category, seed)
-    data = store.load(dataset, category, "test")
-    if train_cat is not None and baseline.needs_training:
-        detector = _linear(dataset, store, train_cat, seed, recipe)
-        return score(detector, data, store.model.device)
-    return score(ulip.ZeroShot(store.model, recipe), data, store.model.device)
+
+    name: str
+    settings: Plan
+
+    def __post_init__(self) -> None:
+        if self.name not in BASELINES:
+            known = ", ".join(BASELINES)
+            raise ConfigError(f"baseline {self.name!r} is not known; expected one of {known}")
+        if self.baseline.needs_training and not self.settings.train_cat:
+            raise ConfigError(
+                f"{self.baseline.title} learns from the annotated scans of one category, and none "
+                "was given; name it as train_cat"
+            )
+
+    @property
+    def baseline(self) -> Baseline:
+        """What tables say of it."""
+        return BASELINES[self.name]
+
+    @property
+    def train_cat(self) -> str | None:
+        """Category that it is trained on; None if it is not trained."""
+        return self.settings.train_cat if self.baseline.needs_training else None
+
+    def run(self, outputs: str | Path, encoder: str) -> Run:
+        """Return the folder of its record, whether or not it exists yet."""
+        plan = replace(self.settings, bfloat16=None)
+        if self.baseline.sees_normal_scans:  # these know of no recipe
+            plan = replace(plan, recipe=replace(plan.recipe, name="any", variant="full"))
+        folder = Path(outputs, plan.dataset, encoder, BASELINES_FOLDER, self.name, plan.label)
+        return Run(folder / (self.train_cat or "untrained") / f"seed{plan.seed}")
 
 
-def _checked(name: str, category: str, train_cat: str | None) -> Baseline:
-    if name not in BASELINES:
-        raise ConfigError(f"baseline {name!r} is not known; expected one of {', '.join(BASELINES)}")
-    baseline = BASELINES[name]
-    if baseline.needs_training and train_cat is None:
-        raise ConfigError(
-            f"{baseline.title} learns from the annotated scans of one category, and none was "
-            "given; name it as train_cat"
-        )
-    if baseline.needs_training and train_cat == category:
-        raise ConfigError(
-            f"{baseline.title} was to be tested on {category}, the category that it learns from; "
-            "choose another one of the two"
-        )
-    return baseline
+def plan_baselines(
+    tables: Sequence[str], base: Plan, categories: Sequence[str], seeds: Sequence[int]
+) -> list[BaselinePlan]:
+    """List the baselines that tables need: those that are trained on each training category.
 
-
-def _score_memory(
-    baseline: Baseline, dataset: Dataset, store: FeatureStore, category: str, seed: int
-) -> CategoryScores:
-    if not dataset.samples(category, "train"):
-        raise DataError(
-            f"{dataset.name}, {category}: no normal scans in its train folder, and "
-            f"{baseline.title} compares with those; add some, or leave this baseline out"
-        )
-    describe: memory.Describe
-    describe, of_points, share = {
-        "btf": (memory.point_fpfh, True, 1.0),
-        "patchcore_fpfh": (memory.patch_fpfh, False, memory.CORESET),
-        "patchcore_encoder": (memory.patch_taps, False, memory.CORESET),
-    }[baseline.name]
-    with_fpfh, device = describe is not memory.patch_taps, store.model.device
-    normal = store.load(dataset, category, "train", point_fpfh=with_fpfh)
-    bank = memory.remember(normal, describe, of_points, share, seed, device)
-    return score(bank, store.load(dataset, category, "test", point_fpfh=with_fpfh), device)
-
-
-@functools.lru_cache(maxsize=32)  # a detector of one layer each; datasets and stores by identity
-def _linear(
-    dataset: Dataset, store: FeatureStore, train_cat: str, seed: int, recipe: Recipe
-) -> Detector:
-    data = store.load(dataset, train_cat, recipe.train_split)
-    return ulip.train_linear(data, store.model, recipe, seed)
+    Memories depend on the seed by their coreset only, and zero-shot not at all: one seed each.
+    """
+    names: list[str] = []
+    if "4" in tables:
+        names = ["ulip_zero_shot"]
+    if "1" in tables or "3" in tables:
+        names = list(BASELINES)
+    plans = []
+    for name in names:
+        chosen = [("", seeds[0])]
+        if BASELINES[name].needs_training:
+            some = train_categories(base.dataset, categories)
+            chosen = [(category, seed) for seed in seeds for category in some]
+        plans += [BaselinePlan(name, replace(base, train_cat=c, seed=s)) for c, s in chosen]
+    return plans

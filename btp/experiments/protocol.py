@@ -1,4 +1,4 @@
-"""Which runs each of the paper's tables needs, as data, and training one of them.
+"""Which runs each of the paper's tables needs: data, and nothing that trains or scores.
 
 The paper does not say how its tables are averaged; it follows from Table 2 (README, "Data").
 """
@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from btp.config import build
-from btp.data.dataset import Dataset
 from btp.errors import ConfigError, DataError
 from btp.experiments.runs import Run
-from btp.features.store import FeatureStore
 from btp.recipe import Recipe
-from btp.training.loop import train
 from btp.types import N_POINTS
-from btp.weights.state_dict import read_metadata
 
 TABLES = ("1", "2", "3", "4", "5")
 # Tables 1 and 3-5 train on each of these and test on all others. Another dataset's: all it has.
@@ -66,47 +60,41 @@ class Plan:
     bfloat16: bool | None = None
 
     @property
+    def unusual(self) -> dict[str, str]:
+        """The settings that are not as usual, by the names that they have on a command line."""
+        settings = {
+            "variant": (self.recipe.variant, "full"),
+            "n_points": (self.n_points, N_POINTS),
+            "sampling_seed": (self.sampling_seed, 0),
+            "bfloat16": (self.bfloat16, None),
+        }
+        return {k: str(v).lower() for k, (v, usual) in settings.items() if v != usual}
+
+    @property
     def label(self) -> str:
-        """The recipe's name, with what else is not as usual: the name of the runs' folder."""
-        return self.recipe.name + features_label(
-            self.recipe.variant, self.n_points, self.sampling_seed, self.bfloat16
-        )
+        """Name of the runs' folder: the recipe's name, and what else is not as usual."""
+        return ",".join([self.recipe.name, *(f"{k}={v}" for k, v in self.unusual.items())])
 
     def run(self, outputs: str | Path, encoder: str) -> Run:
-        """Where it is, or will be."""
-        return Run.at(outputs, self.dataset, encoder, self.label, self.train_cat, self.seed)
-
-
-def features_label(
-    variant: str = "full",
-    n_points: int = N_POINTS,
-    sampling_seed: int = 0,
-    bfloat16: bool | None = None,
-) -> str:
-    """What runs of these settings have behind their recipe's name; "" for the usual ones."""
-    usual = {"variant": "full", "n_points": N_POINTS, "sampling_seed": 0, "bfloat16": None}
-    given = (variant, n_points, sampling_seed, bfloat16)
-    return "".join(
-        f",{name}={str(value).lower()}"
-        for (name, expected), value in zip(usual.items(), given, strict=True)
-        if value != expected
-    )
+        """Return the run, whether or not its folder exists yet."""
+        folder = Path(outputs, self.dataset, encoder, self.label, self.train_cat)
+        return Run(folder / f"seed{self.seed}")
 
 
 def train_categories(dataset: str, categories: Sequence[str]) -> tuple[str, ...]:
-    """The training categories of Tables 1 and 3-5, as far as the dataset on disk has them."""
+    """Return the training categories of Tables 1 and 3-5, as far as they are on disk."""
     return tuple(c for c in TRAIN_CATEGORIES.get(dataset, categories) if c in categories)
 
 
 def seeds_from(count: int) -> tuple[int, ...]:
-    """The first seeds of the paper: 111, 112, ..."""
+    """Return so many of the paper's seeds: 111, 112, ..."""
     if count < 1:
         raise ConfigError(f"seeds is {count}; expected at least 1 (the paper: 10)")
     return tuple(range(FIRST_SEED, FIRST_SEED + count))
 
 
 def check_table(table: str) -> tuple[str, ...]:
-    """The tables that a setting means.
+    """Return the tables that a setting means.
 
     Raises:
         ConfigError: if it means none.
@@ -119,7 +107,7 @@ def check_table(table: str) -> tuple[str, ...]:
 
 
 def check_category(name: str, categories: Sequence[str], where: str) -> None:
-    """Raises ConfigError for an unknown category, naming the nearest."""
+    """Raise a ConfigError for an unknown category, naming the nearest."""
     if name not in categories:
         close = difflib.get_close_matches(name, categories, n=1)
         hint = f". Did you mean {close[0]}?" if close else ""
@@ -133,7 +121,7 @@ def plan_table(
     recipes: Mapping[str, Recipe],
     seeds: Sequence[int],
 ) -> list[Plan]:
-    """The trainings that a table needs: each once, all of one seed before the next.
+    """List the trainings that a table needs: each once, all of one seed before the next.
 
     Args:
         table: one of `TABLES`.
@@ -145,11 +133,11 @@ def plan_table(
     Raises:
         DataError: if the dataset on disk has none of the training categories.
     """
-    few = train_categories(base.dataset, categories)
-    if not few and table != "2":
+    some = train_categories(base.dataset, categories)
+    if not some and table != "2":
         wanted = ", ".join(TRAIN_CATEGORIES.get(base.dataset, ()))
         raise DataError(f"{base.dataset}: table {table} trains on {wanted}; none is on disk")
-    chosen = categories if table == "2" else few
+    chosen = categories if table == "2" else some
     variants = TRAINED_VARIANTS if table == "4" else ("full",)
     points = POINTS if table == "5" else (base.n_points,)
     return [
@@ -168,118 +156,7 @@ def plan_tables(
     recipes: Mapping[str, Recipe],
     seeds: Sequence[int],
 ) -> list[Plan]:
-    """The trainings that several tables need, each once; those of equal features side by side."""
+    """List the trainings that several tables need, each once; those of equal features in a row."""
     plans = [p for table in tables for p in plan_table(table, base, categories, recipes, seeds)]
     unique = list(dict.fromkeys(plans))
     return sorted(unique, key=lambda plan: plan.n_points != base.n_points)  # stable
-
-
-def check_trained(plan: Plan, run: Run, store: FeatureStore) -> bool:
-    """Whether a plan's training was done, by what its detector says of itself.
-
-    Raises:
-        DataError: if there is a detector that other settings made.
-    """
-    path = run.detector_path
-    if not path.is_file():
-        return False
-    about = read_metadata(path) or {}
-    found = asdict(build(Recipe, about.get("recipe", {}), f"{path}: recipe"))
-    pairs = {f"recipe.{k}": (found[k], value) for k, value in asdict(plan.recipe).items()}
-    for name, value in _features(plan, store).items():
-        pairs[name] = (about.get(name, value), value)
-    if not store.model.text_fingerprint:  # its file is not here, so nothing is known of it
-        del pairs["text_fingerprint"]
-    differing = [f"{name} {old}, not {new}" for name, (old, new) in pairs.items() if new != old]
-    if differing:
-        raise DataError(
-            f"{path}: trained with {'; '.join(differing)}; move the folder away, or give the new "
-            "settings a name: recipe.name=..."
-        )
-    return True
-
-
-def train_plan(
-    plan: Plan,
-    dataset: Dataset,
-    store: FeatureStore,
-    outputs: str | Path,
-    command: str,
-    dataset_settings: Mapping[str, Any],
-    resume: bool = True,
-    wait: bool = True,
-    quiet: bool = False,
-) -> Run | None:
-    """Train a planned run, unless it is finished; an interrupted one goes on where it was.
-
-    One process at a time trains a run: others wait, and then find it finished.
-
-    Args:
-        plan: which.
-        dataset: that it trains on.
-        store: of the encoder, with the plan's points.
-        outputs: folder of all runs.
-        command: that repeats this run, for its result.
-        dataset_settings: name and root of the dataset, for the result.
-        resume: False trains anew whatever is there.
-        wait: False returns None where another process is at it.
-        quiet: show no progress bar.
-
-    Raises:
-        DataError: a finished run of other settings, or scans that cannot be trained on.
-        WeightsError: an interrupted run of other settings.
-    """
-    if plan.recipe.variant == "baseline":
-        raise ConfigError(
-            "variant=baseline is ULIP alone: nothing to train, scripts/eval.py scores it"
-        )
-    check_category(plan.train_cat, dataset.categories, "train_cat")
-    run = plan.run(outputs, store.model.config.name)
-    with run.claimed(wait) as mine:
-        if not mine:
-            return None
-        if not (resume and check_trained(plan, run, store)):
-            data = store.load_annotated(dataset, plan.train_cat, plan.recipe)
-            train(
-                data,
-                store.model,
-                plan.recipe,
-                plan.seed,
-                run.folder,
-                metadata_of(plan, store, command, dataset_settings),
-                resume,
-                bfloat16_of(plan, store),
-                quiet,
-            )
-    return run
-
-
-def bfloat16_of(plan: Plan, store: FeatureStore) -> bool:
-    """Whether its heads are autocast on the store's device."""
-    return store.model.device.type == "cuda" if plan.bfloat16 is None else plan.bfloat16
-
-
-def metadata_of(
-    plan: Plan, store: FeatureStore, command: str, dataset_settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What its detector's file says of it; arguments as of `train_plan`."""
-    return {
-        "dataset": dict(dataset_settings),
-        "train_cat": plan.train_cat,
-        "seed": plan.seed,
-        **_features(plan, store),
-        "encoder_trained": store.model.trained,
-        "bfloat16": bfloat16_of(plan, store),
-        "command": command,
-    }
-
-
-def _features(plan: Plan, store: FeatureStore) -> dict[str, Any]:
-    """What decides a run's features, as its detector and result keep it."""
-    return {
-        "n_points": plan.n_points,
-        "sampling_seed": plan.sampling_seed,
-        "encoder_fingerprint": store.model.fingerprint,
-        "text_fingerprint": store.model.text_fingerprint,
-        "heads_digest": store.model.heads_digest if plan.recipe.heads == "pretrained" else "",
-    }

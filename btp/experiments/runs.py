@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from btp.errors import DataError
-from btp.runtime.files import write_text
+from btp.experiments.record import RunRecord, read_record, write_record
+
+BASELINES_FOLDER = "baselines"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training and, once it was scored, its result."""
+    """The folder of one training or baseline and, once it was scored, of its record."""
 
     folder: Path
 
-    @classmethod
-    def at(
-        cls, outputs: str | Path, dataset: str, encoder: str, recipe: str, train_cat: str, seed: int
-    ) -> Run:
-        """The run of these settings, whether or not it exists yet."""
-        return cls(Path(outputs) / dataset / encoder / recipe / train_cat / f"seed{seed}")
-
     @contextmanager
     def claimed(self, wait: bool) -> Iterator[bool]:
-        """One process at a time works on a run; the claim ends with the process, however it ends.
+        """Work on a run while no other process does; the claim ends with the process.
 
         Args:
             wait: until no other process works on it; otherwise False is given at once.
@@ -58,44 +51,43 @@ class Run:
 
     @property
     def detector_path(self) -> Path:
-        """The trained detector; there once the training has finished."""
+        """Path of the trained detector, which is there once the training has finished."""
         return self.folder / "detector.safetensors"
 
-    def result_path(self, dataset: str) -> Path:
-        """The result on a dataset, one JSON line."""
+    def record_path(self, dataset: str) -> Path:
+        """Path of the record of scoring a dataset, one line of JSON."""
         return self.folder / f"result-{dataset}.json"
 
     def pictures_path(self, dataset: str) -> Path:
-        """Examples of scored scans of a dataset."""
+        """Path of the picture of some scored scans of a dataset."""
         return self.folder / f"pictures-{dataset}.png"
 
     def drawn_beside(self, dataset: str) -> bool:
-        """Whether another run of the same recipe has pictures of a dataset, and this one none."""
+        """Tell whether another run of the same recipe has pictures of a dataset, and this none."""
         own = self.pictures_path(dataset)
         return not own.is_file() and any(self.folder.parent.parent.glob(f"*/seed*/{own.name}"))
 
-    def result(self, dataset: str) -> dict[str, Any] | None:
-        """The stored result on a dataset; None if there is none.
+    def record(self, dataset: str) -> RunRecord | None:
+        """Read the record of scoring a dataset; None if there is none.
 
         Raises:
-            DataError: if the file is not JSON.
+            DataError: if it is damaged, or was written by another version of this project.
         """
-        path = self.result_path(dataset)
-        if not path.is_file():
-            return None
-        try:
-            return dict(json.loads(path.read_text()))  # Python's JSON writes and reads NaN
-        except (ValueError, TypeError, OSError) as error:
-            raise DataError(
-                f"{path}: not a result ({error}); remove it, or score again with rescore=true"
-            ) from error
+        path = self.record_path(dataset)
+        return read_record(path) if path.is_file() else None
 
-    def write_result(self, dataset: str, result: dict[str, Any]) -> None:
-        """Store the result on a dataset, whole or not at all."""
-        write_text(self.result_path(dataset), json.dumps(result) + "\n")
+    def write_record(self, dataset: str, record: RunRecord) -> None:
+        """Keep the record of scoring a dataset, whole or not at all."""
+        write_record(self.record_path(dataset), record)
 
 
 def find_runs(outputs: str | Path, dataset: str, encoder: str) -> Sequence[Run]:
-    """All finished runs of a dataset with an encoder, sorted by folder."""
+    """List all finished runs of a dataset with an encoder, sorted by folder."""
     root = Path(outputs) / dataset / encoder
     return [Run(path.parent) for path in sorted(root.glob("*/*/seed*/detector.safetensors"))]
+
+
+def find_scored_baselines(outputs: str | Path, dataset: str, encoder: str) -> Sequence[Run]:
+    """List all baselines that were scored on a dataset with an encoder, sorted by folder."""
+    root = Path(outputs) / dataset / encoder / BASELINES_FOLDER
+    return [Run(path.parent) for path in sorted(root.glob(f"*/*/*/seed*/result-{dataset}.json"))]

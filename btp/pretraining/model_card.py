@@ -171,9 +171,11 @@ def one_category(
     """
     found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for run in find_runs(outputs, dataset.name, encoder):
-        result = run.result(dataset.name)
-        if run.folder.parent.parent.name == label and result is not None:
-            found[run.folder.name][result["train_cat"]] = result["mean"]
+        if run.folder.parent.parent.name != label:
+            continue
+        record = run.record(dataset.name)
+        if record is not None:
+            found[run.folder.name][str(record.train_cat)] = record.mean
     whole = [rows for _, rows in sorted(found.items()) if set(rows) >= set(trained_on)]
     return [{m: float(np.mean([r[c][m] for c in trained_on])) for m in SHOWN} for r in whole]
 

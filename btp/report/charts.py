@@ -46,7 +46,7 @@ class Matrix:
 
     @property
     def row_means(self) -> NDArray[np.float64]:
-        """Of each train category over its test categories [R]; nan unless it has all of them."""
+        """Mean of each row over its test categories [R]; nan unless it has all of them."""
         means = []
         for train, line in zip(self.rows, self.values, strict=True):
             others = line[[column != train for column in self.columns]]
@@ -129,7 +129,7 @@ class ObjectScores:
 
     @property
     def auroc(self) -> float:
-        """In 0..1; nan with one label only."""
+        """Object AUROC in 0..1; nan with one label only."""
         return object_metrics(self.anomalous, self.scores)["auroc"]
 
 
@@ -138,7 +138,7 @@ def draw_object_scores(
 ) -> None:
     """Draw every scan's object score: in each category normal on the left, defective on the right.
 
-    Behind the scans their density; across it the median; below the category's name its AUROC.
+    Behind the scans their density and its median; below the category's name its AUROC.
 
     Args:
         categories: by name.
@@ -165,30 +165,33 @@ def draw_object_scores(
 
 
 def _draw_side(ax: Axes, at: float, side: int, scores: NDArray[np.floating], colour: str) -> None:
-    """Half a violin to one side of `at`, the scans within it, and their median."""
+    """Half a violin to one side of `at`, and the scans as marks in front of it."""
     if not len(scores):
         return
-    centre, reach = at + side * 0.05, 0.36
+    centre = at + side * 0.05
+    if len(scores) > 1 and np.ptp(scores) > 0:
+        half = ax.violinplot(
+            [scores],
+            [centre],
+            widths=0.72,
+            showextrema=False,
+            showmedians=True,
+            side="low" if side < 0 else "high",
+            facecolor=(colour, 0.22),
+            linecolor=colour,
+        )
+        half["cmedians"].set_linewidth(2)
     # Spread by rank, not at random: the same scores always give the same picture.
     spread = (np.argsort(np.argsort(scores, kind="stable")) * 0.618034) % 1
-    if len(scores) > 1 and np.ptp(scores) > 0:
-        grid = np.linspace(scores.min(), scores.max(), 120)
-        width = 1.06 * scores.std() * len(scores) ** -0.2  # Scott's rule
-        density = np.exp(-0.5 * ((grid[:, None] - scores) / width) ** 2).sum(1)
-        half = reach * density / density.max()
-        ax.fill_betweenx(grid, centre, centre + side * half, color=colour, alpha=0.22, lw=0)
-        spread = spread * np.interp(scores, grid, half / reach)
-    marker = "o" if side < 0 else "D"
     ax.scatter(
-        centre + side * (0.02 + reach * 0.95 * spread),
+        centre + side * (0.02 + 0.2 * spread),
         scores,
         s=9 if side < 0 else 8,
-        marker=marker,
+        marker="o" if side < 0 else "D",
         color=colour,
         alpha=0.8,
         linewidths=0,
     )
-    ax.plot([centre, centre + side * reach], [np.median(scores)] * 2, color=colour, lw=2)
 
 
 def _percent(value: float) -> str:

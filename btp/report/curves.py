@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from btp.drawing.theme import SERIES, new_figure
 from btp.errors import DataError
 
+TERMS = "loss/"  # what the tags of loss terms begin with
 TITLES = {
     "loss/total": "total loss (Eq. 8)",
     "loss/focal": "focal",
@@ -46,7 +47,7 @@ class Curve:
 
 
 def read_scalars(run: Path) -> dict[str, dict[int, float]]:
-    """What a run wrote for TensorBoard.
+    """Read the scalars that a run wrote for TensorBoard.
 
     Args:
         run: its folder, with tensorboard/ in it. A resumed run has several files there; where they
@@ -75,25 +76,33 @@ def read_scalars(run: Path) -> dict[str, dict[int, float]]:
 
 
 def read_curves(runs: Sequence[Path]) -> dict[str, Curve]:
-    """The scalars of runs that differ in their seed.
+    """Read the loss terms of runs that differ in their seed.
 
     Args:
         runs: their folders.
 
     Returns:
-        By tag, those of `TITLES` that all runs have.
+        By tag, every loss term that all runs have: those of `TITLES` first.
 
     Raises:
         DataError: if a run has none.
     """
     read = [read_scalars(run) for run in runs]
+    shared = set.intersection(*(set(scalars) for scalars in read)) if read else set()
     curves = {}
-    for tag in TITLES:
-        if read and all(tag in scalars for scalars in read):
-            steps = sorted(set.intersection(*(set(scalars[tag]) for scalars in read)))
-            values = [[scalars[tag][step] for step in steps] for scalars in read]
-            curves[tag] = Curve(np.array(steps, np.int64) + 1, np.array(values, np.float64))
+    for tag in ordered(tag for tag in shared if tag.startswith(TERMS)):
+        steps = sorted(set.intersection(*(set(scalars[tag]) for scalars in read)))
+        values = [[scalars[tag][step] for step in steps] for scalars in read]
+        curves[tag] = Curve(np.array(steps, np.int64) + 1, np.array(values, np.float64))
     return curves
+
+
+def ordered(tags: Iterable[str]) -> list[str]:
+    """Sort tags: those of `TITLES` in its order, then any others by name."""
+    known = list(TITLES)
+    return sorted(
+        set(tags), key=lambda tag: (known.index(tag) if tag in TITLES else len(known), tag)
+    )
 
 
 def draw_curves(groups: Mapping[str, Mapping[str, Curve]], path: Path, caption: str = "") -> None:
@@ -104,7 +113,7 @@ def draw_curves(groups: Mapping[str, Mapping[str, Curve]], path: Path, caption: 
         path: of the PNG.
         caption: above everything.
     """
-    tags = [tag for tag in TITLES if any(tag in curves for curves in groups.values())]
+    tags = ordered(tag for curves in groups.values() for tag in curves)
     columns = min(3, len(tags))
     lines = -(-len(tags) // columns)
     with new_figure(path, 3.3 * columns + 0.4, 2.5 * lines + 0.9) as figure:
@@ -118,7 +127,7 @@ def draw_curves(groups: Mapping[str, Mapping[str, Curve]], path: Path, caption: 
                     label = f"{name} ({_runs(len(curve.values))})"
                     ax.plot(curve.epochs, curve.mean, style, color=colour, lw=1.6, label=label)
                     ax.fill_between(curve.epochs, *curve.band, color=colour, alpha=0.18, lw=0)
-            ax.set_title(TITLES[tag], loc="left")
+            ax.set_title(TITLES.get(tag, tag.removeprefix(TERMS)), loc="left")
             ax.grid(axis="y")
             ax.set_ylim(bottom=0)
             ax.margins(x=0.01)

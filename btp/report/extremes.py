@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from btp.data.dataset import Dataset
 from btp.data.prepare import sampled_rows
 from btp.drawing.viewer import ViewedScan, write_viewer
-from btp.report.examples import Scored, by_point_auroc
+from btp.experiments.scored_scans import ScoredScans
+from btp.report.scans import Methods, by_point_auroc
 
 
-def write_extremes(
-    path: Path, dataset: Dataset, methods: Mapping[str, Mapping[str, Scored]], title: str
-) -> Path | None:
+def write_extremes(path: Path, dataset: Dataset, methods: Methods, title: str) -> Path | None:
     """Write a page with the defective scans of highest and lowest point AUROC of each category.
 
     Args:
@@ -63,7 +62,7 @@ def write_extremes(
     return path
 
 
-def _extremes(category: str, scored: Scored) -> dict[int, str]:
+def _extremes(category: str, scored: ScoredScans) -> dict[int, str]:
     """Rows of a category's worst and best scan, with that remark."""
     rows = [row for _, _, row in by_point_auroc({category: scored})]
     return {rows[0]: "worst", rows[-1]: "best"} if rows else {}

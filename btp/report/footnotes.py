@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from btp.experiments.record import Result
+from btp.experiments.record import RunRecord
 from btp.recipe import Recipe
 from btp.report import paper
 
@@ -16,7 +16,6 @@ DEVIATIONS = {
     "prompt_texts": "D1",
     "context_tokens": "D2",
     "object_score": "D3",
-    "pro": "D4",
     "patch_temperature": "D5",
     "uncovered": "D6",
     "gfcm_input": "D7",
@@ -30,7 +29,7 @@ DEVIATIONS = {
     "train_split": "D13",
 }
 # What a variant of Table 4 changes is its meaning, not a deviation.
-_OF_VARIANT = {"name", "variant", "use_taps", "use_geometry", "loss"}
+_OF_VARIANT = {"name", "variant", "use_taps", "use_geometry", "loss", "pro"}
 HEADERS = (
     "The paper's Table 1 has the headers car and candybar exchanged, in every line: its Table 2 "
     "(mean of the rows car, chicken, gemstone) and the benchmark's own figures agree on that. Here "
@@ -58,7 +57,7 @@ RESOLUTION = "Points are those sampled from each scan; the table of every metric
 
 
 def of_recipe(recipe: Recipe) -> list[str]:
-    """One note for each switch that differs from the paper's, the optimiser's included."""
+    """Write one note for each switch that differs from the paper's, the optimiser's included."""
     ours, theirs = asdict(recipe), asdict(Recipe())
     switches: dict[str, list[str]] = {}
     for name, value in ours.items():
@@ -75,7 +74,7 @@ def of_recipe(recipe: Recipe) -> list[str]:
 
 
 def of_protocol(train_cats: Sequence[str], seeds: Sequence[int]) -> str:
-    """How a number of Tables 1 and 3-5 is averaged."""
+    """Say how a number of Tables 1 and 3-5 is averaged."""
     return (
         f"Trained on each of {', '.join(train_cats)}, tested on all other categories; a category's "
         f"mean is over the training categories other than itself, then over {of_seeds(seeds)}."
@@ -83,27 +82,27 @@ def of_protocol(train_cats: Sequence[str], seeds: Sequence[int]) -> str:
 
 
 def of_seeds(seeds: Sequence[int]) -> str:
-    """Which seeds, and what ± means."""
+    """Name the seeds, and say what ± means."""
     if len(seeds) == 1:
         return f"one seed, {seeds[0]}"
     return f"seeds {', '.join(map(str, seeds))} (± standard deviation over them, n - 1)"
 
 
-def of_results(results: Sequence[Result], dataset: str) -> list[str]:
-    """What the results themselves say of their worth."""
+def of_records(records: Sequence[RunRecord], dataset: str) -> list[str]:
+    """Say what limits the worth of the results: an untrained encoder, an incomplete data set."""
     notes = []
-    encoders = {result.about["encoder"]["name"] for result in results}
-    if any(not result.about["encoder_trained"] for result in results):
+    encoders = {record.encoder for record in records}
+    if any(not record.encoder_trained for record in records):
         notes.append("The encoder is untrained: the numbers only show that everything runs.")
     elif encoders - {"ulip2"} and dataset in paper.DATASETS:
         notes.append(f"The encoder is {', '.join(sorted(encoders))}; the paper's is ULIP-2.")
-    problems = {result.about.get("test_problems", "") for result in results} - {""}
+    problems = {record.test_problems for record in records} - {""}
     notes += [f"The data set is not complete: {text}." for text in sorted(problems)]
     return notes
 
 
 def of_gaps(found: int, missing: Sequence[str]) -> list[str]:
-    """What a table that is not complete leaves out."""
+    """Name the runs that a table lacks; no note for a complete one."""
     if not missing:
         return []
     shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")

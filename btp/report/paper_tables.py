@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from btp.experiments.baselines import BASELINES
 from btp.experiments.protocol import POINTS, VARIANTS
-from btp.experiments.record import Result
+from btp.experiments.record import RunRecord
 from btp.report import footnotes, paper
 from btp.report.evidence import Evidence
 from btp.report.tables import MEAN, TITLES, Cell, Row, Table, by_category, by_metric, difference
@@ -20,14 +19,14 @@ ABLATION = ("object_auroc", "object_ap", "point_auroc", "coverage_auc", "aupro")
 
 
 def tables_of(evidence: Evidence, numbers: Sequence[str]) -> list[Table]:
-    """Tables by their numbers, as far as there are results for them."""
+    """Make the tables of these numbers, as far as there are results for them."""
     makers = {"1": _table1, "2": _table2, "3": _table3, "4": _table4, "5": _table5}
     return [table for number in numbers for table in makers[number](evidence)]
 
 
 def _table1(evidence: Evidence) -> list[Table]:
-    """Object and point AUROC by category."""
-    runs = evidence.of(evidence.few)
+    """Make Table 1: object and point AUROC by category."""
+    runs = evidence.of(evidence.train_cats)
     if not runs:
         return []
     tables = []
@@ -48,14 +47,14 @@ def _table1(evidence: Evidence) -> list[Table]:
                 "method",
                 _columns(evidence.categories),
                 rows,
-                _notes(evidence, evidence.missing(evidence.few), runs, table="1"),
+                _notes(evidence, evidence.missing(evidence.train_cats), runs, table="1"),
             )
         )
     return tables
 
 
 def _table2(evidence: Evidence) -> list[Table]:
-    """Point AUROC of each training category on each other one."""
+    """Make Table 2: point AUROC of each training category on each other one."""
     categories = evidence.categories
     ours = []
     for train_cat in categories:
@@ -93,8 +92,8 @@ def _table2(evidence: Evidence) -> list[Table]:
 
 
 def _table3(evidence: Evidence) -> list[Table]:
-    """All of the paper's metrics, mean over categories."""
-    runs = evidence.of(evidence.few)
+    """Make Table 3: all of the paper's metrics, mean over categories."""
+    runs = evidence.of(evidence.train_cats)
     if not runs:
         return []
     metrics = (*SUMMARY, "coverage_auc", "aupro")
@@ -115,21 +114,21 @@ def _table3(evidence: Evidence) -> list[Table]:
             "method",
             columns,
             [*quoted, *baselines, ours, *_beside(ours, [r for r in printed if r.kind == "paper"])],
-            _notes(evidence, evidence.missing(evidence.few), runs, table="3"),
+            _notes(evidence, evidence.missing(evidence.train_cats), runs, table="3"),
         )
     ]
 
 
 def _table4(evidence: Evidence) -> list[Table]:
-    """Modules and losses taken away."""
+    """Make Table 4: modules and losses taken away."""
     printed = paper.table4(evidence.dataset) if evidence.published else {}
     rows, missing, found = [], [], []
     for variant in VARIANTS:
         if variant == "baseline":
             runs = evidence.baseline("ulip_zero_shot")
         else:
-            runs = evidence.of(evidence.few, variant)
-            missing += evidence.missing(evidence.few, variant)
+            runs = evidence.of(evidence.train_cats, variant)
+            missing += evidence.missing(evidence.train_cats, variant)
             found += runs
         if runs:
             cells = by_metric(runs, ABLATION, evidence.categories)
@@ -145,49 +144,37 @@ def _table4(evidence: Evidence) -> list[Table]:
 
 
 def _table5(evidence: Evidence) -> list[Table]:
-    """Number of points, and the speed of this machine."""
+    """Make Table 5: number of points, and the speed that the last benchmark measured."""
     printed = paper.table5() if evidence.dataset == "real3d" else {}
     rows, missing, found = [], [], []
     for n_points in POINTS:
-        runs = evidence.of(evidence.few, n_points=n_points)
-        missing += evidence.missing(evidence.few, n_points=n_points)
+        runs = evidence.of(evidence.train_cats, n_points=n_points)
+        missing += evidence.missing(evidence.train_cats, n_points=n_points)
         found += runs
         if runs:
             cells = by_metric(runs, ABLATION, evidence.categories)
-            cells["clouds_per_second"] = _speed(runs)
+            cells["clouds_per_second"] = Cell(evidence.speed.by_points.get(n_points, math.nan))
             ours = Row(str(n_points), f"{n_points:,} points", cells)
             theirs = Row(f"{n_points}-paper", "as printed", printed.get(n_points, {}), "paper")
             rows += [ours, *_beside(ours, [theirs] if printed else [])]
     if len({run.n_points for run in found}) < 2:
         return []
     columns = {metric: TITLES[metric] for metric in ABLATION} | {"clouds_per_second": "clouds / s"}
-    devices = sorted({str(run.about.get("device", "unknown")) for run in found})
-    speed = (
-        f"clouds / s: from raw points to scores of all of them, without reading, on this machine "
-        f"({'; '.join(devices)}); median of the runs. The paper's: RTX 4090."
-    )
-    notes = [*_notes(evidence, missing, found, table="5"), speed]
+    notes = [*_notes(evidence, missing, found, table="5"), evidence.speed.note]
     title = f"Table 5, number of points, %: {_where(evidence)}"
     return [Table("5", "", title, "points", columns, rows, notes)]
 
 
-def _speed(runs: Sequence[Result]) -> Cell:
-    values = [run.about.get("clouds_per_second", math.nan) for run in runs]
-    known = [value for value in values if not math.isnan(value)]
-    median = statistics.median(known) if known else math.nan
-    return Cell(median, results=tuple(runs), metric="clouds_per_second")
-
-
 def _baseline_rows(
-    evidence: Evidence, cells: Callable[[Sequence[Result]], Mapping[str, Cell]]
+    evidence: Evidence, cells: Callable[[Sequence[RunRecord]], Mapping[str, Cell]]
 ) -> list[Row]:
     """A line for each baseline that was scored."""
     rows = []
     for name, baseline in BASELINES.items():
-        results = evidence.baseline(name)
-        if results:
+        records = evidence.baseline(name)
+        if records:
             mark = " [n]" if baseline.sees_normal_scans else ""
-            rows.append(Row(name, f"{baseline.title}{mark}, ours", cells(results), "baseline"))
+            rows.append(Row(name, f"{baseline.title}{mark}, ours", cells(records), "baseline"))
     return rows
 
 
@@ -205,16 +192,16 @@ def _where(evidence: Evidence) -> str:
 
 
 def _notes(
-    evidence: Evidence, missing: Sequence[str], runs: Sequence[Result], table: str
+    evidence: Evidence, missing: Sequence[str], runs: Sequence[RunRecord], table: str
 ) -> list[str]:
     """All footnotes of a table, what is missing first."""
     seeds = sorted({run.seed for run in runs})
     notes = footnotes.of_gaps(len(runs), missing)
-    notes += footnotes.of_results(runs, evidence.dataset)
+    notes += footnotes.of_records(runs, evidence.dataset)
     if table == "2":
         notes.append(f"Mean over {footnotes.of_seeds(seeds)}.")
     else:
-        notes.append(footnotes.of_protocol(evidence.few, seeds))
+        notes.append(footnotes.of_protocol(evidence.train_cats, seeds))
     if table in ("1", "3"):
         if any(BASELINES[name].sees_normal_scans for name in evidence.baselines):
             notes += [footnotes.NORMAL_SCANS, footnotes.BASELINE_SEEDS]

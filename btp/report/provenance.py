@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from btp.errors import ConfigError
-from btp.experiments.record import Result
+from btp.experiments.record import RunRecord
 from btp.report.tables import Cell, Row, Table
 from btp.report.typeset import shown
 
@@ -16,7 +16,7 @@ KEYS = ("table", "row", "col")
 
 
 def parse(request: str) -> dict[str, str]:
-    """Read "table=2 row=gemstone col=duck".
+    """Read which cell is meant by "table=2 row=gemstone col=duck".
 
     Raises:
         ConfigError: if it is not of that form.
@@ -31,7 +31,7 @@ def parse(request: str) -> dict[str, str]:
 
 
 def explain(tables: Iterable[Table], request: str) -> str:
-    """All that is behind a cell.
+    """Say which runs, weights, settings and commands a cell comes from.
 
     Args:
         tables: that were built.
@@ -71,66 +71,61 @@ def _require(what: str, name: str, known: Iterable[str]) -> None:
 def _of_cell(table: Table, row: Row, column: str) -> str:
     cell = row.cells[column]
     lines = [f"{table.title}", f"  row {row.name}, column {column}: {shown(cell, row.kind)}"]
-    if not cell.results:
-        return "\n".join([*lines, f"  {_without_results(row)}", ""])
-    lines.append(f"  mean of {len(cell.results)} results ({_how(cell)}):")
-    for result in cell.results:
-        lines += [
-            f"  - {line}" if not n else f"    {line}"
-            for n, line in enumerate(_of_result(result, cell))
-        ]
-    lines += ["  config:", *_config(cell.results)]
-    return "\n".join([*lines, "  again, from nothing:", *_commands(cell.results), ""])
+    if not cell.records:
+        return "\n".join([*lines, f"  {_without_records(row, column)}", ""])
+    lines.append(f"  mean of {len(cell.records)} results ({_how(cell)}):")
+    for record in cell.records:
+        first, *more = _of_record(record, cell)
+        lines += [f"  - {first}", *(f"    {line}" for line in more)]
+    lines += ["  config:", *_config(cell.records)]
+    return "\n".join([*lines, "  again, from nothing:", *_commands(cell.records), ""])
 
 
-def _without_results(row: Row) -> str:
+def _without_records(row: Row, column: str) -> str:
+    if column == "clouds_per_second" and row.kind == "ours":
+        return "from the benchmark's record; its footnote names the machine"
     if row.kind == "difference":
         return "the line above it but one, less the line above it"
     return "copied from the paper; nothing was run"
 
 
 def _how(cell: Cell) -> str:
-    if cell.metric == "clouds_per_second":
-        return "median"
     return f"{cell.metric}; over training categories, then test categories, then seeds"
 
 
-def _of_result(result: Result, cell: Cell) -> list[str]:
-    about = result.about
-    trained = "not trained" if result.train_cat is None else f"trained on {result.train_cat}"
+def _of_record(record: RunRecord, cell: Cell) -> list[str]:
+    trained = "not trained" if record.train_cat is None else f"trained on {record.train_cat}"
     value = ""
-    if cell.category is not None and cell.category in result.categories:
-        value = f": {100 * result.categories[cell.category][cell.metric]:.6f}"
-    elif cell.category is None and cell.metric in about.get("mean", {}):
-        value = f", mean of its categories: {100 * about['mean'][cell.metric]:.6f}"
-    elif cell.metric == "clouds_per_second":
-        value = f": {about.get('clouds_per_second', float('nan')):.2f}"
+    if cell.category is not None and cell.category in record.categories:
+        value = f": {100 * record.categories[cell.category][cell.metric]:.6f}"
+    elif cell.category is None and cell.metric in record.mean:
+        value = f", mean of its categories: {100 * record.mean[cell.metric]:.6f}"
     return [
-        f"{result.folder}",
-        f"{trained}, seed {result.seed}{value}",
-        f"detector {about.get('detector', 'none: a baseline')}",
-        f"encoder {about['encoder_fingerprint']}, text tower {about['text_fingerprint']}",
-        f"scans {about['scans']}; btp {about['btp']}, torch {about['torch']}, {about['device']}",
+        record.folder,
+        f"{trained}, seed {record.seed}{value}",
+        f"detector {record.detector or 'none: a baseline'}",
+        f"encoder {record.encoder_fingerprint}, text tower {record.text_fingerprint}",
+        f"scans {record.scans}; btp {record.btp}, torch {record.torch}, {record.device}",
     ]
 
 
-def _config(results: Sequence[Result]) -> list[str]:
-    """Settings of all results; one line, as they agree in them."""
+def _config(records: Sequence[RunRecord]) -> list[str]:
+    """Settings of all records; one line, as they agree in them."""
     configs = {
         json.dumps(
             {
-                "recipe": result.about["recipe"],
-                "n_points": result.n_points,
-                "sampling_seed": result.about.get("sampling_seed"),
-                "thresholds": result.about["thresholds"],
+                "recipe": record.as_dict()["recipe"],
+                "n_points": record.n_points,
+                "sampling_seed": record.sampling_seed,
+                "thresholds": record.thresholds,
             },
             sort_keys=True,
         )
-        for result in results
+        for record in records
     }
     return [f"    {config}" for config in sorted(configs)]
 
 
-def _commands(results: Sequence[Result]) -> list[str]:
-    commands = [str(r.about.get("command", f"({r.folder}: not recorded)")) for r in results]
+def _commands(records: Sequence[RunRecord]) -> list[str]:
+    commands = [record.command or f"({record.folder}: not recorded)" for record in records]
     return [f"    {command}" for command in dict.fromkeys(commands)]

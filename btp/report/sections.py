@@ -1,24 +1,27 @@
-"""Results sorted into the sections of a report: one for each recipe, never mixing settings."""
+"""Records sorted into the sections of a report: one for each recipe, never mixing settings."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, get_args
 
-from btp.config import build
-from btp.experiments.baseline_runs import BaselinePlan, plan_baselines
+from btp.errors import ConfigError
+from btp.experiments.baselines import BASELINES
 from btp.experiments.protocol import TABLES, Plan
-from btp.experiments.record import Result
-from btp.experiments.score_run import title_of
+from btp.experiments.record import RunRecord
+from btp.experiments.workspace import Commands
 from btp.recipe import Recipe
 from btp.report.evidence import Evidence
 from btp.report.paper_tables import tables_of
-from btp.report.tables import Table, every_metric
+from btp.report.speed import Speed
+from btp.report.tables import Pro, Table, every_metric
+from btp.types import N_POINTS
 
-# Results are averaged only if they agree in all of these.
+# Records are averaged only if they agree in all of these.
 SETTINGS = (
     "recipe",
     "n_points",
@@ -30,6 +33,8 @@ SETTINGS = (
     "thresholds",
     "scans",
 )
+# Those of them that a baseline must share with the runs that it stands beside.
+BASELINE_SETTINGS = ("recipe", "encoder_fingerprint", "text_fingerprint", "thresholds", "scans")
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Section:
     """The part of a report on one recipe.
 
     Attributes:
-        evidence: its results.
-        tables: every metric first, then the paper's tables that the results allow.
+        evidence: its records.
+        tables: every metric first, then the paper's tables that the records allow.
         gaps: what each of Tables 1-5 lacks, and the command that makes it.
     """
 
@@ -48,7 +53,7 @@ class Section:
 
     @property
     def title(self) -> str:
-        """Above it."""
+        """Heading of the section."""
         e = self.evidence
         return f"{e.dataset}, encoder {e.encoder}, recipe {e.recipe.name}"
 
@@ -65,127 +70,147 @@ class Request:
         numbers: of the tables whose gaps are of interest.
         seeds: that the tables are planned for; None for those that there are.
         wanted: settings whose recipe alone is of interest; None for every recipe.
-        data_settings: of the command line, for the commands that complete a table.
+        pro: the figure that is printed as P-PRO (D4); None for the paper's coverage AUC with
+            recipe paper, and standard AU-PRO with any other.
+        commands: that complete a table.
+        speed: of the encoder.
     """
 
-    dataset: str
-    encoder: str
-    categories: Sequence[str]
-    n_points: int
+    dataset: str = ""
+    encoder: str = ""
+    categories: Sequence[str] = ()
+    n_points: int = N_POINTS
     numbers: Sequence[str] = TABLES
     seeds: Sequence[int] | None = None
     wanted: Plan | None = None
-    data_settings: str = ""
+    pro: Pro | None = None
+    commands: Commands = field(default_factory=Commands)
+    speed: Speed = field(default_factory=Speed)
+
+    def __post_init__(self) -> None:
+        if self.pro not in (None, *get_args(Pro)):
+            raise ConfigError(f"pro is {self.pro!r}; expected {' or '.join(get_args(Pro))}")
 
 
-def sections_of(
-    results: Sequence[Result],
-    request: Request,
-    baselines: Callable[[Sequence[BaselinePlan]], Sequence[Result]],
-) -> tuple[list[Section], list[str]]:
-    """A section for each recipe that there are results of, or for the wanted one.
+def sections_of(records: Sequence[RunRecord], request: Request) -> tuple[list[Section], list[str]]:
+    """Make a section for each recipe that there are runs of, or for the wanted one.
 
     Args:
-        results: of runs, whatever their settings.
+        records: of runs and baselines, whatever their settings.
         request: what is asked for.
-        baselines: gives the results that there are of some baselines.
 
     Returns:
-        The sections, and a remark on each result that no section uses.
+        The sections, and a remark on each record that should be in one and cannot be used.
     """
     sections, left_out = [], []
-    for group in by_recipe(results).values():
+    runs = [record for record in records if record.baseline is None]
+    baselines = [record for record in records if record.baseline is not None]
+    for group in by_recipe(runs).values():
         used, remarks = agreeing(group)
         left_out += remarks
-        recipe = _full_recipe(used)
-        sampling = int(used[0].about["sampling_seed"])
+        first = used[0]
         wanted = request.wanted
-        if wanted and (recipe.name, sampling) != (wanted.recipe.name, wanted.sampling_seed):
+        chosen = _full_recipe(used).name, first.sampling_seed
+        if wanted and chosen != (wanted.recipe.name, wanted.sampling_seed):
             continue
-        seeds = request.seeds or sorted({result.seed for result in used})
-        base = Plan(request.dataset, "", 0, recipe, request.n_points, sampling)
-        others: dict[str, list[Result]] = defaultdict(list)
-        for result in baselines(plan_baselines(TABLES, base, request.categories, seeds)):
-            others[str(result.about["baseline"])].append(result)
-        evidence = _evidence(request, recipe, seeds, used, others)
-        sections.append(section(evidence, request.data_settings, request.numbers))
+        seeds = request.seeds or sorted({run.seed for run in used})
+        beside, remarks = _baselines_beside(used, baselines, seeds, request.n_points)
+        left_out += remarks
+        sections.append(section(_evidence(request, seeds, used, beside), request))
     return sections, left_out
 
 
-def section_of_one(result: Result, request: Request) -> Section:
-    """Every metric of a single run, and none of the paper's tables."""
-    request = replace(request, n_points=result.n_points)
-    evidence = _evidence(request, _full_recipe([result]), [result.seed], [result], {})
-    part = section(evidence, request.data_settings, ())
+def section_of_one(run: RunRecord, request: Request) -> Section:
+    """Make the section of a single run: every metric, and none of the paper's tables."""
+    request = replace(request, n_points=run.n_points, numbers=())
+    part = section(_evidence(request, [run.seed], [run], {}), request)
     return replace(part, tables=[table for table in part.tables if table.number == "all"])
 
 
 def _evidence(
     request: Request,
-    recipe: Recipe,
     seeds: Sequence[int],
-    results: Sequence[Result],
-    baselines: dict[str, list[Result]],
+    runs: Sequence[RunRecord],
+    baselines: dict[str, list[RunRecord]],
 ) -> Evidence:
+    recipe = _full_recipe(runs)
+    usual: Pro = "coverage" if recipe.name.partition(",")[0] == "paper" else "standard"
     return Evidence(
         dataset=request.dataset,
         encoder=request.encoder,
         recipe=recipe,
         categories=request.categories,
         seeds=seeds,
-        results=results,
+        runs=runs,
         baselines=baselines,
         n_points=request.n_points,
+        pro=request.pro or usual,
+        speed=request.speed,
     )
 
 
-def _full_recipe(results: Sequence[Result]) -> Recipe:
+def _full_recipe(runs: Sequence[RunRecord]) -> Recipe:
     """The full recipe of runs that are its variants."""
-    best = min(results, key=lambda result: result.variant != "full")
-    return build(Recipe, dict(best.about["recipe"]), f"{best.folder}: recipe")
+    recipe = min(runs, key=lambda run: run.variant != "full").recipe
+    assert recipe is not None, "runs have one"
+    return recipe
 
 
-def by_recipe(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Results by their recipe's name, variants and numbers of points together."""
-    groups: dict[str, list[Result]] = defaultdict(list)
-    for result in results:
-        sampling = result.about.get("sampling_seed", 0)
-        marks = f",sampling_seed={sampling}" if sampling else ""
-        groups[result.about["recipe"]["name"] + marks].append(result)
+def by_recipe(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Sort runs by their recipe's name, variants and numbers of points together."""
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for run in runs:
+        sampling = f",sampling_seed={run.sampling_seed}" if run.sampling_seed else ""
+        groups[run.recipe_name + sampling].append(run)
     return dict(sorted(groups.items()))
 
 
-def agreeing(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+def agreeing(runs: Iterable[RunRecord]) -> tuple[list[RunRecord], list[str]]:
     """Refuse to average what was made with different settings.
 
     Of the runs of one variant and number of points, those with the most frequent settings are kept.
 
     Returns:
-        The results to use, and a remark on each that is left out.
+        The runs to use, and a remark on each that is left out.
     """
-    groups: dict[tuple[str, int], list[Result]] = defaultdict(list)
-    for result in results:
-        groups[result.variant, result.n_points].append(result)
     used, left_out = [], []
-    for group in groups.values():
-        common = Counter(map(_settings, group)).most_common(1)[0][0]
-        for result in group:
-            if _settings(result) == common:
-                used.append(result)
+    for group in by_variant(runs).values():
+        common = json.loads(Counter(map(_as_text, group)).most_common(1)[0][0])
+        for run in group:
+            differences = _differences(_settings(run), common)
+            if differences:
+                left_out.append(
+                    f"{run.folder}: {differences} as in the other runs of this name; never in one "
+                    "mean with them"
+                )
             else:
-                left_out.append(f"{result.folder}: {_differences(result, common)}")
+                used.append(run)
     return used, left_out
 
 
-def _settings(result: Result) -> str:
-    return json.dumps([result.about.get(name) for name in SETTINGS], sort_keys=True)
+def by_variant(runs: Iterable[RunRecord]) -> dict[tuple[str, int], list[RunRecord]]:
+    """Sort runs by variant and number of points."""
+    groups: dict[tuple[str, int], list[RunRecord]] = defaultdict(list)
+    for run in runs:
+        groups[run.variant, run.n_points].append(run)
+    return groups
 
 
-def _differences(result: Result, common: str) -> str:
-    """How a result's settings differ from the others' of its name."""
+def _settings(record: RunRecord) -> dict[str, Any]:
+    """The settings that must agree, as JSON has them."""
+    values = record.as_dict()
+    return dict(json.loads(json.dumps({name: values[name] for name in SETTINGS})))
+
+
+def _as_text(record: RunRecord) -> str:
+    return json.dumps(_settings(record), sort_keys=True)
+
+
+def _differences(found: dict[str, Any], common: dict[str, Any]) -> str:
+    """How a record's settings differ from the common ones; "" where they agree."""
     parts = []
-    for name, theirs in zip(SETTINGS, json.loads(common), strict=True):
-        ours = json.loads(json.dumps(result.about.get(name)))
+    for name, theirs in common.items():
+        ours = found[name]
         if ours == theirs:
             continue
         if isinstance(ours, dict) and isinstance(theirs, dict):
@@ -194,50 +219,85 @@ def _differences(result: Result, common: str) -> str:
                     parts.append(f"{name}.{key} is {ours.get(key)}, not {theirs.get(key)}")
         else:
             parts.append(f"{name} is {ours}, not {theirs}")
-    return "; ".join(parts) + " as in the other runs of this name; never in one mean with them"
+    return "; ".join(parts)
 
 
-def section(evidence: Evidence, data_settings: str, numbers: Sequence[str]) -> Section:
-    """All tables of one recipe.
+def _baselines_beside(
+    runs: Sequence[RunRecord],
+    baselines: Sequence[RunRecord],
+    seeds: Sequence[int],
+    n_points: int,
+) -> tuple[dict[str, list[RunRecord]], list[str]]:
+    """The baselines that stand beside a recipe's runs, and a remark on each that should and cannot.
+
+    A trained baseline has the seeds of the runs, any other the first of its own.
+    """
+    recipe = _full_recipe(runs)
+    run = next((run for run in runs if run.n_points == n_points), runs[0])
+    common = {name: _settings(run)[name] for name in BASELINE_SETTINGS}
+    common["recipe"] = json.loads(json.dumps(asdict(recipe)))
+    beside: dict[str, list[RunRecord]] = defaultdict(list)
+    left_out = []
+    for record in sorted(baselines, key=lambda record: record.seed):
+        name = record.baseline or ""
+        of_recipe = record.recipe is None or record.recipe.name == recipe.name
+        sampling = record.n_points, record.sampling_seed
+        if not of_recipe or sampling != (n_points, run.sampling_seed):
+            continue  # of another section
+        compared = dict(common)
+        if record.recipe is None:  # memories follow no recipe and read no text
+            del compared["recipe"], compared["text_fingerprint"]
+        elif "unknown" in (run.text_fingerprint, record.text_fingerprint):
+            del compared["text_fingerprint"]
+        differences = _differences(_settings(record), compared)
+        if differences:
+            left_out.append(f"{record.folder}: {differences} as in the runs; not beside them")
+        elif not BASELINES[name].needs_training:
+            beside[name] = beside[name] or [record]
+        elif record.seed in seeds:
+            beside[name].append(record)
+    return dict(beside), left_out
+
+
+def section(evidence: Evidence, request: Request) -> Section:
+    """Make all tables of one recipe.
 
     Args:
-        evidence: its results.
-        data_settings: of the command line, for the commands that complete a table.
-        numbers: of the tables whose gaps are of interest.
+        evidence: its records.
+        request: which tables' gaps are of interest, and the commands that complete them.
     """
     full = evidence.of(evidence.categories)
-    groups: dict[tuple[str, int], list[Result]] = defaultdict(list)
-    for result in full or evidence.results:
-        groups[result.variant, result.n_points].append(result)
     detailed = []
-    for group in groups.values():
-        trained = ", ".join(sorted({str(r.train_cat) for r in group}))
-        table = every_metric(group, title_of(group[0].about), group[0].about["recipe"]["pro"])
+    for group in by_variant(full or evidence.runs).values():
+        trained = ", ".join(sorted({str(run.train_cat) for run in group}))
+        table = every_metric(group, group[0].title, evidence.pro)
         note = f"Trained on {trained}; {len(group)} {'runs' if len(group) > 1 else 'run'}."
         detailed.append(replace(table, notes=[note, *table.notes]))
     tables = [*detailed, *tables_of(evidence, TABLES)]
-    return Section(evidence, tables, _gaps(evidence, data_settings, numbers))
+    return Section(evidence, tables, _gaps(evidence, request))
 
 
-def _gaps(evidence: Evidence, data_settings: str, numbers: Sequence[str]) -> list[str]:
+def _gaps(evidence: Evidence, request: Request) -> list[str]:
     """What tables lack, and the one command that makes it."""
-    gaps = {number: evidence.gaps(number) for number in numbers}
+    gaps = {number: evidence.gaps(number) for number in request.numbers}
     lacking = {number: gap for number, gap in gaps.items() if gap[0]}
     if not lacking:
         return []
     lines = [f"Table {n}: {gap[0]} of {gap[1]} runs missing" for n, gap in lacking.items()]
-    seeds = f"seeds={len(evidence.seeds)}" if len(evidence.seeds) > 1 else ""
-    table = f"table={'all' if len(lacking) > 1 else next(iter(lacking))} run_missing=true"
-    settings = filter(None, [data_settings, _recipe_settings(evidence), table, seeds])
+    table = "all" if len(lacking) > 1 else next(iter(lacking))
     one = f" (one of them: table={next(iter(lacking))})" if len(lacking) > 1 else ""
-    return [*lines, f"made by{one}: python scripts/eval.py {' '.join(settings)}"]
+    plan = Plan(
+        evidence.dataset, "", 0, evidence.recipe, evidence.n_points, evidence.runs[0].sampling_seed
+    )
+    command = request.commands.complete(table, plan, len(evidence.seeds), _recipe_words(evidence))
+    return [*lines, f"made by{one}: {command}"]
 
 
-def _recipe_settings(evidence: Evidence) -> str:
-    """The recipe's part of the commands that made its results."""
-    for result in evidence.results:
-        words = shlex.split(str(result.about.get("command", "")))
+def _recipe_words(evidence: Evidence) -> list[str]:
+    """The recipe's part of the commands that made its runs."""
+    for run in evidence.runs:
+        words = shlex.split(run.command)
         settings = [word for word in words if word.lstrip("+").startswith("recipe")]
         if settings:
-            return shlex.join(settings)
-    return f"recipe={evidence.recipe.name}"
+            return settings
+    return [f"recipe={evidence.recipe.name}"]

@@ -15,7 +15,7 @@ from btp.runtime.files import write_text
 
 
 def printed(sections: Sequence[Section], numbers: Sequence[str]) -> str:
-    """Tables and what they lack, as text for a terminal; a note that recurs is given once.
+    """Write tables and what they lack as text for a terminal; a note that recurs is given once.
 
     Args:
         sections: one a recipe.
@@ -58,7 +58,7 @@ def write_report(folder: Path, sections: Sequence[Section], left_out: Sequence[s
     remarks += [f"left out: {remark}" for remark in left_out]
     text += [f"- {remark}" for remark in remarks]
     first = sections[0].evidence
-    results = [result for part in sections for result in part.evidence.all_results]
+    records = [record for part in sections for record in part.evidence.records]
     files = {
         "tables.md": "\n".join(text) + "\n",
         "tables.csv": to_csv(
@@ -73,7 +73,7 @@ def write_report(folder: Path, sections: Sequence[Section], left_out: Sequence[s
                 *(f"left out: {x}" for x in left_out),
             ],
         ),
-        "results.jsonl": "".join(json.dumps(dict(result.about)) + "\n" for result in results),
+        "results.jsonl": "".join(json.dumps(record.as_dict()) + "\n" for record in records),
     }
     for name, content in files.items():
         write_text(folder / name, content)
@@ -81,7 +81,7 @@ def write_report(folder: Path, sections: Sequence[Section], left_out: Sequence[s
 
 
 def explain_in(sections: Sequence[Section], request: str) -> str:
-    """How a cell came about, in each recipe that has it.
+    """Say how a cell came about, in each recipe that has it.
 
     Raises:
         ConfigError: if none has.

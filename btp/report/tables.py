@@ -7,8 +7,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from btp.experiments.record import Result
+from btp.experiments.record import RunRecord
 
 TITLES = {
     "object_auroc": "O-AUROC",
@@ -23,6 +24,8 @@ TITLES = {
     "raw_aupro": "AU-PRO raw",
 }
 MEAN = "mean"
+Pro = Literal["standard", "coverage"]
+"""D4: the figure that is printed as P-PRO: standard AU-PRO, or the paper's coverage AUC."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,14 @@ class Cell:
     Attributes:
         mean: in percent, unless the column says otherwise; nan where there is none.
         std: over seeds, with n - 1; nan where there are not two.
-        results: that it is the mean of; none for quoted numbers.
+        records: that it is the mean of; none for quoted numbers.
         category: test category that it is of; None for a mean over several.
         metric: that it is of.
     """
 
     mean: float = math.nan
     std: float = math.nan
-    results: tuple[Result, ...] = ()
+    records: tuple[RunRecord, ...] = ()
     category: str | None = None
     metric: str = ""
 
@@ -90,23 +93,23 @@ class Table:
 
 
 def average(
-    results: Iterable[Result], metric: str, categories: Sequence[str], of: str | None = None
+    records: Iterable[RunRecord], metric: str, categories: Sequence[str], of: str | None = None
 ) -> Cell:
-    """The protocol's mean: of a category over train categories, over categories, then over seeds.
+    """Average as the protocol does: over train categories, then test categories, then seeds.
 
     A run says nothing of its own train category, so a category's mean is over the runs that did not
     see it. Categories that define no such metric, its scans having one label only, are left out.
 
     Args:
-        results: that differ in train category and seed only.
+        records: that differ in train category and seed only.
         metric: of `btp.evaluation.scoring.METRICS`.
         categories: to average over.
         of: the one category, for the cell's origin.
     """
-    used = tuple(r for r in results if any(c in r.categories for c in categories))
-    by_seed: dict[int, list[Result]] = defaultdict(list)
-    for result in used:
-        by_seed[result.seed].append(result)
+    used = tuple(r for r in records if any(c in r.categories for c in categories))
+    by_seed: dict[int, list[RunRecord]] = defaultdict(list)
+    for record in used:
+        by_seed[record.seed].append(record)
     seeds = []
     for runs in by_seed.values():
         known = [_of_category(runs, metric, category) for category in categories]
@@ -119,28 +122,28 @@ def average(
     return Cell(statistics.fmean(seeds), std, used, of, metric)
 
 
-def _of_category(runs: Sequence[Result], metric: str, category: str) -> float:
+def _of_category(runs: Sequence[RunRecord], metric: str, category: str) -> float:
     values = [run.categories[category][metric] for run in runs if category in run.categories]
     return statistics.fmean(values) if values else math.nan
 
 
 def by_category(
-    results: Sequence[Result], metric: str, categories: Sequence[str]
+    records: Sequence[RunRecord], metric: str, categories: Sequence[str]
 ) -> dict[str, Cell]:
-    """A cell for each category, and the mean of all under `MEAN`."""
-    cells = {c: average(results, metric, [c], c) for c in categories}
-    return cells | {MEAN: average(results, metric, categories)}
+    """Make a cell for each category, and the mean of all under `MEAN`."""
+    cells = {c: average(records, metric, [c], c) for c in categories}
+    return cells | {MEAN: average(records, metric, categories)}
 
 
 def by_metric(
-    results: Sequence[Result], metrics: Iterable[str], categories: Sequence[str]
+    records: Sequence[RunRecord], metrics: Iterable[str], categories: Sequence[str]
 ) -> dict[str, Cell]:
-    """A cell for each metric, mean over all categories."""
-    return {metric: average(results, metric, categories) for metric in metrics}
+    """Make a cell for each metric, its mean over all categories."""
+    return {metric: average(records, metric, categories) for metric in metrics}
 
 
 def difference(ours: Row, paper: Row, title: str = "ours − paper") -> Row:
-    """Ours less the paper's, in the columns that both have."""
+    """Subtract the paper's row from ours, in the columns that both have."""
     cells = {
         column: Cell(cell.mean - paper.cells[column].mean)
         for column, cell in ours.cells.items()
@@ -149,20 +152,20 @@ def difference(ours: Row, paper: Row, title: str = "ours − paper") -> Row:
     return Row(f"{ours.name}-difference", title, cells, "difference")
 
 
-def every_metric(results: Sequence[Result], title: str, pro: str = "standard") -> Table:
-    """All metrics of all categories: what the paper's tables leave out.
+def every_metric(records: Sequence[RunRecord], title: str, pro: Pro = "standard") -> Table:
+    """Make the table of all metrics of all categories, which the paper does not have.
 
     Args:
-        results: of runs that differ in train category or seed only.
+        records: of runs that differ in train category or seed only.
         title: above the table.
-        pro: the recipe's P-PRO (D4), "standard" or "coverage": that column says so.
+        pro: which column is marked as P-PRO (D4).
     """
-    names = sorted({category for result in results for category in result.categories})
-    cells = {metric: by_category(results, metric, names) for metric in TITLES}
+    names = sorted({category for record in records for category in record.categories})
+    cells = {metric: by_category(records, metric, names) for metric in TITLES}
     rows = [Row(n, n, {metric: cells[metric][n] for metric in TITLES}) for n in [*names, MEAN]]
     chosen = "aupro" if pro == "standard" else "coverage_auc"
     titles = TITLES | {chosen: f"{TITLES[chosen]} (P-PRO)"}
-    repeated = {c: n for r in results for c, n in r.about.get("repeated", {}).items()}
+    repeated = {c: n for record in records for c, n in record.repeated.items()}
     notes = [f"{c}: {n} small scans sampled with repetition." for c, n in sorted(repeated.items())]
     for metric in TITLES:
         absent = [n for n in names if math.isnan(cells[metric][n].mean)]

@@ -50,7 +50,7 @@ def to_csv(tables: Iterable[tuple[str, Table]]) -> str:
                 cell = row.cells.get(column)
                 if cell is not None and not math.isnan(cell.mean):
                     std = "" if math.isnan(cell.std) else f"{cell.std:.6f}"
-                    values = [f"{cell.mean:.6f}", std, len(cell.results) or ""]
+                    values = [f"{cell.mean:.6f}", std, len(cell.records) or ""]
                     writer.writerow([recipe, table.name, row.name, row.kind, column, *values])
     return text.getvalue()
 
@@ -151,7 +151,7 @@ def _stands_out(row: Row) -> bool:
 
 
 def _html_cell(cell: Cell | None, kind: str) -> str:
-    behind = f' title="{len(cell.results)} results"' if cell is not None and cell.results else ""
+    behind = f' title="{len(cell.records)} results"' if cell is not None and cell.records else ""
     return f"<td{behind}>{shown(cell, kind)}</td>"
 
 

@@ -14,8 +14,8 @@ ENCODING, FEATURES = "encoding", "features (preparing, loading)"
 
 
 @dataclass
-class Shares:
-    """Where the time went.
+class TimeSpent:
+    """Seconds of a campaign by kind of work.
 
     Attributes:
         spent: seconds by kind of work.
@@ -26,7 +26,7 @@ class Shares:
     started: float = field(default_factory=time.monotonic)
 
     @contextmanager
-    def counted(self, kind: str, store: SharedStore) -> Iterator[None]:
+    def on(self, kind: str, store: SharedStore) -> Iterator[None]:
         """Count a block as this kind of work, but for what its store spends on features."""
         loaded, encoded, started = store.seconds, store.encoding_seconds, time.monotonic()
         try:

@@ -1,0 +1,122 @@
+"""Scoring a baseline on every category that it has not been trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from btp.errors import DataError
+from btp.evaluation import memory
+from btp.evaluation.scoring import CategoryScores, score
+from btp.experiments import ulip
+from btp.experiments.baselines import BaselinePlan
+from btp.experiments.measure import circumstances, measure
+from btp.experiments.record import RunRecord
+from btp.experiments.workspace import Workspace
+from btp.types import Features, Scores
+
+# What a memory holds: a descriptor, whether of points (or of patches), and which share is kept.
+_MEMORIES: dict[str, tuple[memory.Describe, bool, float]] = {
+    "btf": (memory.point_fpfh, True, 1.0),
+    "patchcore_fpfh": (memory.patch_fpfh, False, memory.CORESET),
+    "patchcore_encoder": (memory.patch_taps, False, memory.CORESET),
+}
+
+
+def score_baseline(
+    plan: BaselinePlan, workspace: Workspace, thresholds: int | None = None
+) -> RunRecord:
+    """Score a baseline on every category that it has not been trained on, and keep its record.
+
+    Args:
+        plan: which.
+        workspace: of its dataset and encoder.
+        thresholds: of AU-PRO, None for exact.
+
+    Raises:
+        DataError: no normal training scans where a memory needs them, or too few to train on.
+    """
+    settings, model, run = plan.settings, workspace.model, workspace.run(plan)
+    record = RunRecord(
+        folder=str(run.folder),
+        baseline=plan.name,
+        train_dataset=None if plan.train_cat is None else workspace.dataset.name,
+        train_cat=plan.train_cat,
+        seed=settings.seed,
+        recipe=None if plan.baseline.sees_normal_scans else settings.recipe,
+        n_points=settings.n_points,
+        sampling_seed=settings.sampling_seed,
+        encoder=workspace.encoder,
+        encoder_fingerprint=model.fingerprint,
+        text_fingerprint=model.text_fingerprint,
+        encoder_trained=model.trained,
+        heads_digest="",
+        bfloat16=False,
+        detector=None,
+        epoch=None,
+        loss=None,
+        command=workspace.commands.baseline(plan),
+        thresholds=thresholds,
+        **circumstances(workspace),
+        **measure(baseline_scores(plan, workspace), thresholds),
+    )
+    run.write_record(workspace.dataset.name, record)
+    return record
+
+
+def current_record(
+    plan: BaselinePlan, workspace: Workspace, thresholds: int | None = None
+) -> RunRecord | None:
+    """Read a baseline's record, if it was measured with these settings, features and scans.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    path = workspace.run(plan).record_path(workspace.dataset.name)
+    if not path.is_file():
+        return None
+    known = workspace.run(plan).record(workspace.dataset.name)
+    model = workspace.model
+    wanted = {
+        "recipe": None if plan.baseline.sees_normal_scans else plan.settings.recipe,
+        "encoder_fingerprint": model.fingerprint,
+        "text_fingerprint": model.text_fingerprint,
+        "thresholds": thresholds,
+        "scans": workspace.dataset.fingerprint(),
+    }
+    return known if all(getattr(known, k) == v for k, v in wanted.items()) else None
+
+
+def baseline_scores(plan: BaselinePlan, workspace: Workspace) -> Iterator[CategoryScores]:
+    """Score the categories that a baseline has not been trained on, one by one.
+
+    Raises:
+        DataError: no normal training scans where a memory needs them, or too few to train on.
+    """
+    categories = [c for c in workspace.dataset.categories if c != plan.train_cat]
+    if plan.baseline.sees_normal_scans:
+        for category in categories:
+            yield _by_memory(plan, workspace, category)
+        return
+    dataset, model, settings = workspace.dataset, workspace.model, plan.settings
+    store = workspace.store(settings.n_points, settings.sampling_seed)
+    method: Callable[[Features], Scores] = ulip.ZeroShot(model, settings.recipe)
+    if plan.train_cat is not None:
+        data = store.load(dataset, plan.train_cat, settings.recipe.train_split)
+        method = ulip.train_linear(data, model, settings.recipe, settings.seed)
+    for category in categories:
+        yield score(method, store.load(dataset, category, "test"), model.device)
+
+
+def _by_memory(plan: BaselinePlan, workspace: Workspace, category: str) -> CategoryScores:
+    dataset, device = workspace.dataset, workspace.model.device
+    if not dataset.samples(category, "train"):
+        raise DataError(
+            f"{dataset.name}, {category}: no normal scans in its train folder, and "
+            f"{plan.baseline.title} compares with those; add some, or leave this baseline out"
+        )
+    store = workspace.store(plan.settings.n_points, plan.settings.sampling_seed)
+    describe, of_points, share = _MEMORIES[plan.name]
+    with_fpfh = describe is not memory.patch_taps
+    normal = store.load(dataset, category, "train", point_fpfh=with_fpfh)
+    bank = memory.remember(normal, describe, of_points, share, plan.settings.seed, device)
+    return score(bank, store.load(dataset, category, "test", point_fpfh=with_fpfh), device)
