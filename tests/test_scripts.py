@@ -80,7 +80,9 @@ def test_prepare_train_evaluate(repository: Path, workplace: Path) -> None:
     assert result["mean"]["object_ap"] == pytest.approx(mean)
     assert f"{100 * mean:.1f}" in table
     assert "Table 2: 2 of 3 runs missing" in evaluated.stdout
-    assert "recipe=paper recipe.epochs=2 table=all run_missing=true" in evaluated.stdout
+    assert (
+        "recipe=paper recipe.epochs=2 n_points=128 table=all run_missing=true" in evaluated.stdout
+    )
     for path in evaluated.stdout.splitlines()[-6:]:
         assert Path(path).is_file()
 
