@@ -84,7 +84,7 @@ def main(config: DictConfig) -> None:
 
 
 def request_from(config: DictConfig) -> Request:
-    """What the command line asks for, without what only the dataset knows."""
+    """Return what the command line asks for, without what only the dataset knows."""
     if config.explain is not None:
         parse(str(config.explain))
     return Request(

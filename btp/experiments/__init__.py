@@ -1,1 +1,1 @@
-"""Runs on disk, what the paper's tables need, and doing it."""
+"""The runs that the paper's tables need: planned, trained, scored, and kept as records."""

@@ -1,4 +1,4 @@
-"""What each switch of a recipe is worth, on the annotated scans of train categories alone.
+"""How much each switch of a recipe gains, on the annotated scans of train categories alone.
 
 Either a train category's scans are cut in two, the heads trained on one half and measured on the
 other; or they are trained on one train category and measured on the others. So a recipe can be
@@ -78,7 +78,7 @@ def across_figures(
 
 
 def halves(defective: np.ndarray, seed: int) -> tuple[list[int], list[int]]:
-    """Rows of two random halves with as many defective scans each, give or take one."""
+    """Cut rows into two random halves with as many defective scans each, give or take one."""
     rng = np.random.default_rng(seed)
     parts: tuple[list[int], list[int]] = ([], [])
     for kind in (True, False):

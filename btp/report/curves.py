@@ -37,12 +37,12 @@ class Curve:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """Over the runs: [E]."""
+        """Mean over the runs: [E]."""
         return np.asarray(self.values.mean(0))
 
     @property
     def band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Lowest and highest of the runs: [E] each."""
+        """Lowest and highest value of the runs: [E] each."""
         return self.values.min(0), self.values.max(0)
 
 

@@ -32,14 +32,14 @@ _METRICS = {
 
 
 def lines(table: str) -> list[dict[str, str]]:
-    """A table's lines as they are printed."""
+    """Read a table's lines as they are printed."""
     path = resources.files("btp.report") / "paper" / _FILES[table]
     with path.open(encoding="utf-8") as text:
         return list(csv.DictReader(text))
 
 
 def table1(metric: str) -> list[Row]:
-    """Lines of Table 1 under their right names; the last is BTP's."""
+    """Return the lines of Table 1 under their right names; the last is BTP's."""
     rows = []
     for line in lines("1"):
         if line.pop("metric") != metric:
@@ -51,7 +51,7 @@ def table1(metric: str) -> list[Row]:
 
 
 def table2() -> dict[str, dict[str, Cell]]:
-    """Train category -> test category -> point AUROC."""
+    """Return Table 2: train category -> test category -> point AUROC."""
     table = {}
     for line in lines("2"):
         train_cat = line.pop("train_category")
@@ -60,7 +60,10 @@ def table2() -> dict[str, dict[str, Cell]]:
 
 
 def table3(dataset: str) -> list[Row]:
-    """Lines of Table 3 on a dataset; the last is BTP's. Others' P-PRO is "printed_pro"."""
+    """Return the lines of Table 3 on a dataset; the last is BTP's.
+
+    What the paper prints as P-PRO for others is in the column "printed_pro".
+    """
     rows = []
     for line in lines("3"):
         cells = _of_dataset(line, dataset)
@@ -72,12 +75,12 @@ def table3(dataset: str) -> list[Row]:
 
 
 def table4(dataset: str) -> dict[str, dict[str, Cell]]:
-    """Variant -> metric -> value."""
+    """Return Table 4: variant -> metric -> value."""
     return {line["variant"]: _of_dataset(line, dataset) for line in lines("4")}
 
 
 def table5() -> dict[int, dict[str, Cell]]:
-    """Number of points -> metric -> value; on Real3D-AD, speed on an RTX 4090."""
+    """Return Table 5, of Real3D-AD: number of points -> metric -> value; speed on an RTX 4090."""
     return {
         int(line["points"]): {
             metric: number(value)
@@ -89,7 +92,7 @@ def table5() -> dict[int, dict[str, Cell]]:
 
 
 def number(text: str) -> Cell:
-    """A printed number, with its deviation where there is one."""
+    """Read a printed number, with its deviation where there is one."""
     mean, _, std = text.partition("±")
     return Cell(float(mean) if mean else math.nan, float(std) if std else math.nan)
 

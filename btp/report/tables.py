@@ -88,7 +88,7 @@ class Table:
 
     @property
     def name(self) -> str:
-        """For files and programs."""
+        """Name of the table, for files and programs."""
         return f"{self.number}-{self.part}" if self.part else self.number
 
 

@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV, LaTeX (booktabs) and HTML."""
+"""Tables written as Markdown, CSV, LaTeX (booktabs) and HTML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTHING = "–"
 
 
 def shown(cell: Cell | None, kind: str = "ours", plus_minus: str = " ± ") -> str:
-    """A cell's text: one decimal, the deviation if there is one, a sign for differences."""
+    """Write a cell: one decimal, the deviation if there is one, a sign for differences."""
     if cell is None or math.isnan(cell.mean):
         return NOTHING
     mean = f"{cell.mean:+.1f}" if kind == "difference" else f"{cell.mean:.1f}"
@@ -24,7 +24,7 @@ def shown(cell: Cell | None, kind: str = "ours", plus_minus: str = " ± ") -> st
 
 
 def markdown(table: Table) -> str:
-    """A heading, the table, its notes."""
+    """Write a table as Markdown: a heading, the table, its notes."""
     lines = [
         f"### {table.title}",
         "",
@@ -40,7 +40,7 @@ def markdown(table: Table) -> str:
 
 
 def to_csv(tables: Iterable[tuple[str, Table]]) -> str:
-    """Tables by recipe, one cell a line: percent, six digits, how many results are behind it."""
+    """Write tables as CSV, one cell a line: percent, six digits, how many results are behind it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["recipe", "table", "row", "kind", "column", "mean", "std", "results"])
@@ -56,7 +56,7 @@ def to_csv(tables: Iterable[tuple[str, Table]]) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table*` for booktabs; needs nothing else."""
+    """Write a table as a LaTeX `table*`; needs booktabs and nothing else."""
     rows = []
     for previous, row in zip([None, *table.rows], table.rows, strict=False):
         if previous is not None and previous.kind == "quoted" != row.kind:
@@ -85,7 +85,7 @@ def latex(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """A section: heading, table, notes; hovering over a cell shows how many results it has."""
+    """Write a table as an HTML section; hovering over a cell shows how many results it has."""
     escape = html.escape
     heads = "".join(f"<th>{escape(title)}</th>" for title in table.columns.values())
     lines = [
@@ -104,7 +104,7 @@ def to_html(table: Table) -> str:
 
 
 def page(title: str, sections: Sequence[str], remarks: Sequence[str] = ()) -> str:
-    """A whole HTML page; only pictures, where there are some, lie beside it."""
+    """Write a whole HTML page; only pictures, where there are some, lie beside it."""
     named = html.escape(title)
     listed = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
     body = "\n".join(sections)
@@ -116,7 +116,7 @@ def page(title: str, sections: Sequence[str], remarks: Sequence[str] = ()) -> st
 
 
 def pictures_html(folder: Path, recipe: str) -> str:
-    """Links to what `btp.report.gallery` drew for a recipe, beside the page; "" without."""
+    """Link what `btp.report.gallery` drew for a recipe beside the page; "" if nothing was drawn."""
     own = folder / recipe
     parts = []
     if (own / "viewer.html").is_file():
