@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btp.errors import DataError
+from btp.geometry.bucket_sampling import farthest_rows
 from btp.geometry.points import batches, nearest_rows
 from btp.runtime.threads import map_shared
 from btp.types import N_POINTS, Cloud, Prepared
 
 MIN_POINTS = 32  # one patch
-_TREE_HEIGHT = 7  # of fpsample's buckets: fastest from 10 k to 1 M points
 _CHUNK = 1 << 16  # raw points whose float64 copies are held at a time: they stay in the cache
 
 
@@ -66,7 +66,7 @@ def _shifted(column: NDArray, origin: float) -> NDArray[np.float64]:
 def sample(
     points: NDArray[np.float32], n_points: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Farthest point sampling from a random start.
+    """Sample a cloud by farthest points from a random start.
 
     Args:
         points: float32 [R, 3].
@@ -76,15 +76,10 @@ def sample(
     Returns:
         int64 [N], rows of `points` in the order of choice.
     """
-    import fpsample
-
     n_raw = len(points)
     start = int(rng.integers(n_raw))
     count = min(n_raw, n_points)
-    height = min(_TREE_HEIGHT, n_raw.bit_length() - 1)  # 2^height buckets, none empty
-    # Every step takes a truly farthest point; buckets only spare the distances that cannot matter.
-    rows = fpsample.bucket_fps_kdline_sampling(points, count, height, start_idx=start)
-    rows = np.asarray(rows, dtype=np.int64)
+    rows = farthest_rows(points, count, start)
     if count == n_points:
         return rows
     return np.concatenate([rows, rng.integers(n_raw, size=n_points - count)])
