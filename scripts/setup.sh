@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes .venv in the project's root with the pinned packages; a second call finds it up to date.
-# Needs Python 3.10 to 3.12 with venv and pip; no compiler and no system package.
+# Needs Python 3.10 to 3.14 with venv and pip; no compiler and no system package.
 #
-#   BTP_PYTHON=python3.12   the interpreter to use (otherwise the first that fits)
+#   BTP_PYTHON=python3.13   the interpreter to use (otherwise the first that fits)
 #   BTP_TORCH_INDEX=URL     a further index to look for torch in. On a Linux machine without an NVIDIA
 #                           GPU, PyTorch's index of CPU wheels (its install page names it) saves 3 GB.
 set -euo pipefail
@@ -20,13 +20,13 @@ fail() {
 
 find_python() {
     local candidate
-    for candidate in ${BTP_PYTHON:-python3 python3.12 python3.11 python3.10 python}; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; then
+    for candidate in ${BTP_PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10 python}; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    fail "no Python 3.10 to 3.12 among: ${BTP_PYTHON:-python3, python3.10 to 3.12}. Install one, or name it with BTP_PYTHON."
+    fail "no Python 3.10 to 3.14 among: ${BTP_PYTHON:-python3, python3.10 to 3.14}. Install one, or name it with BTP_PYTHON."
 }
 
 wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum)
