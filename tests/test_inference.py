@@ -264,6 +264,7 @@ def test_a_detector_is_known_by_its_content(
     assert load(copy).digest == inspector.digest != ""
     assert calibration_path(copy) == tmp_path / "copy.calibration.json"
     assert calibration_path(copy, "mine.json") == Path("mine.json")
+    assert calibration_path("mini") == Path("outputs/mini.calibration.json")
     with pytest.raises(WeightsError, match="neither a detector's file nor a name"):
         load(tmp_path / "other.safetensors")
 

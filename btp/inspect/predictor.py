@@ -22,6 +22,7 @@ from btp.models.detector import Detector
 from btp.models.point_language import PointLanguageModel
 from btp.runtime.cuda_graph import Captured
 from btp.runtime.files import file_digest, file_size
+from btp.runtime.own_files import own_file
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS, Cloud, Prediction
 
@@ -30,7 +31,7 @@ COVERAGE: Coverage = "dense"
 """The default. On synthetic defects of 0.2 to 0.5 % of a scan,
 dense found more with `mini` (AU-PRO 61 for 57 % at 26 k points, 60 for 54 % at 100 k) for three
 times the work of preparing and scoring, which is less than a picture costs."""
-CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+CHECKPOINTS = own_file("checkpoints")
 
 
 class Inspector:
@@ -233,9 +234,15 @@ def detector_path(detector: str | Path) -> Path:
 def calibration_path(detector: str | Path, given: str | Path | None = None) -> Path:
     """Return the path of a detector's alarm thresholds: as given, or else beside the detector.
 
+    Those of a detector that comes with the project are in the working folder, in outputs/: the
+    package may be anywhere, and may not be writable.
+
     Raises:
         WeightsError: if there is no such detector.
     """
     if given is not None:
         return Path(given).expanduser()
-    return detector_path(detector).with_suffix(".calibration.json")
+    path = detector_path(detector)
+    if not Path(detector).expanduser().is_file():
+        return Path("outputs") / f"{path.parent.name}.calibration.json"
+    return path.with_suffix(".calibration.json")

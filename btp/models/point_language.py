@@ -14,6 +14,7 @@ from torch import Tensor
 from btp.errors import ConfigError, WeightsError
 from btp.models.point_encoder import PointBERT, PointBERTConfig
 from btp.models.text_encoder import TextConfig, TextEncoder
+from btp.runtime.own_files import own_file
 from btp.runtime.processor import multiplies_in_16_bit, use_full_width
 from btp.types import Features
 from btp.weights.records import Record, file_sha256, read_record, verify
@@ -200,9 +201,9 @@ class PointLanguageModel:
 
 
 def located(path: str) -> str:
-    """Where a weight file is: relative to the current folder, or else to the project's own."""
-    beside_package = Path(__file__).resolve().parents[2] / path
-    return str(beside_package) if not Path(path).exists() and beside_package.exists() else path
+    """Return where a weight file is: in the current folder, or else among the project's own."""
+    own = own_file(path)
+    return str(own) if not Path(path).exists() and own.exists() else path
 
 
 def _verify_if_there(path: str) -> Record | None:
