@@ -48,6 +48,7 @@ fi
 step="installing the packages of constraints.txt"
 echo "setup.sh: installing the pinned packages into $VENV (a few minutes)"
 $VENV/bin/pip install -qq --upgrade --constraint constraints.txt pip
+rm -rf btp.egg-info # of an older set-up: Python would read an old version from it
 index=${BTP_TORCH_INDEX:-}
 [ -z "$index" ] || echo "setup.sh: looking for torch at $index too"
 # Wheels only, so that nothing is compiled; antlr4 (of hydra) has none and is plain Python.
