@@ -7,7 +7,7 @@ them. This is the method of QuickFPS (Han et al. 2023) and of the compiled packa
 
 fpsample is used where it is installed: it has wheels up to Python 3.12. Elsewhere NumPy does the
 same and chooses the same rows, ties included. It takes 1.2 times as long for a million points, and
-longer where its calls cost more than their work (45 ms instead of 5 for 20,000 points).
+longer where its calls cost more than their work (50 ms instead of 6 for 20,000 points).
 """
 
 from __future__ import annotations
