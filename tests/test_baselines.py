@@ -33,7 +33,8 @@ from btp.geometry.fpfh import (
     fpfh,
     spacing,
 )
-from btp.geometry.points import patches_to_points
+from btp.geometry.neighbours import nearest_descriptors
+from btp.geometry.patches import patches_to_points
 from btp.recipe import Recipe
 
 PAPER = Recipe()
@@ -69,23 +70,6 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_nearest_is_exact(offset: float) -> None:
-    memory_, queries = random(700, 9) + offset, random(2500, 9, seed=1) + offset
-    queries[:50] = memory_[:50] + 1e-3  # where expanded squares in float32 would lose all
-    distances, rows = memory.nearest(queries, memory_, 3)
-    naive = (queries.double()[:, None] - memory_.double()).norm(dim=2).topk(3, largest=False)
-    # an offset of 1000 leaves float32 coordinates a grain of 6e-5
-    np.testing.assert_allclose(distances, naive.values, atol=1e-6 if not offset else 4e-4)
-    assert torch.equal(rows[:, 0], naive.indices[:, 0])
-
-
-def test_nearest_with_as_many_as_there_are() -> None:
-    distances, rows = memory.nearest(random(5, 2), random(3, 2, seed=1), 3)
-    assert sorted(rows[0].tolist()) == [0, 1, 2]
-    assert (distances.diff(dim=1) >= 0).all()
-
-
 def naive_coreset(features: torch.Tensor, count: int, first: int) -> list[int]:
     """All pairs, and in each step the row whose nearest chosen one is farthest."""
     distances = torch.cdist(features.double(), features.double())
@@ -114,7 +98,7 @@ def test_wide_descriptors_are_projected_from_the_seed() -> None:
 def test_reweighting_by_hand() -> None:
     bank = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0], [50.0, 0.0]])
     described = torch.tensor([[[0.0, 0.1], [3.0, 0.0]]])
-    distances, rows = memory.nearest(described[0], bank, 1)
+    distances, rows = nearest_descriptors(described[0], bank, 1)
     found = memory.reweighted(described, distances.T, rows.T, bank)
     # the second descriptor is farthest, at 3 from row 0, whose neighbours are rows 0, 1 and 2
     near = np.exp(np.array([3.0, math.hypot(3, 1), math.hypot(3, 2)]) / math.sqrt(2))
@@ -123,7 +107,7 @@ def test_reweighting_by_hand() -> None:
 
 def test_one_remembered_descriptor_is_not_reweighted() -> None:
     described, bank = torch.tensor([[[3.0], [1.0]]]), torch.zeros(1, 1)
-    distances, rows = memory.nearest(described[0], bank, 1)
+    distances, rows = nearest_descriptors(described[0], bank, 1)
     assert memory.reweighted(described, distances.T, rows.T, bank).tolist() == [3.0]
 
 

@@ -21,7 +21,9 @@ from btp.benchmark.settings import SECTIONS, Settings
 from btp.benchmark.table import Goal, Growth, Row
 from btp.benchmark.workload import defects, make
 from btp.errors import ConfigError
-from btp.geometry.points import farthest_point_sample, gather, knn
+from btp.geometry.neighbours import knn
+from btp.geometry.patches import gather
+from btp.geometry.sampling import farthest_point_sample
 from btp.metrics import aupro, point_metrics, regions
 
 SURFACE = dataclasses.replace(

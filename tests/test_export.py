@@ -13,7 +13,7 @@ from trained import train_tiny
 
 import btp
 from btp.errors import ConfigError, DataError
-from btp.geometry.points import farthest_point_sample
+from btp.geometry.sampling import farthest_point_sample
 from btp.inspect import export
 from btp.inspect.export import check_export, export_onnx, farthest_points_by_scan, score_by_onnx
 from btp.inspect.predictor import Inspector

@@ -159,7 +159,7 @@ def test_folding_changes_nothing_in_the_detector_and_keeps_apart_from_it() -> No
 
 
 def test_uncovered_points_are_filled_alike_one_by_one_and_all_together() -> None:
-    from btp.geometry.points import nearest_patch, patch_of_uncovered
+    from btp.geometry.patches import nearest_patch, patch_of_uncovered
 
     features = dataclasses.replace(small_features(200))
     patch = patch_of_uncovered(features.points, features.patch_index)

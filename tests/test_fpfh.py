@@ -2,28 +2,21 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from open3d_fpfh import fpfh_by_open3d, needs_open3d
 from scipy.spatial import cKDTree
 
 from btp.errors import ConfigError, DataError
 from btp.geometry import fpfh as module
 from btp.geometry.fpfh import dense_fpfh, fpfh, patch_fpfh, spacing
-from btp.geometry.normals import estimate_normals, smallest_eigenvectors
+from btp.geometry.normals import estimate_normals
 from btp.geometry.pairs import few_enough, neighbours_within, pairs_within
-
-try:
-    import open3d  # noqa: F401
-
-    ENGINES = ["numpy", "open3d"]
-except (ImportError, OSError):
-    ENGINES = ["numpy"]
-
-needs_open3d = pytest.mark.skipif("open3d" not in ENGINES, reason="Open3D does not import here")
 
 
 def wavy_surface(n: int, seed: int = 0) -> np.ndarray:
@@ -32,12 +25,12 @@ def wavy_surface(n: int, seed: int = 0) -> np.ndarray:
     return np.stack([x, y, 0.2 * np.sin(4 * x) * np.cos(3 * y)], axis=1)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("describe", [fpfh, pytest.param(fpfh_by_open3d, marks=needs_open3d)])
 @pytest.mark.parametrize("cloud", [0, 1])
-def test_release_targets(golden: Path, engine: module.Engine, cloud: int) -> None:
+def test_release_targets(golden: Path, describe: Callable, cloud: int) -> None:
     head, encoder = np.load(golden / "head.npz"), np.load(golden / "encoder.npz")
     patch_index = encoder["patch_index_sorted"][cloud].astype(np.int64)
-    descriptors = fpfh(head["points"][cloud], engine=engine)
+    descriptors = describe(head["points"][cloud])
     assert descriptors.dtype == np.float32
     np.testing.assert_allclose(
         patch_fpfh(descriptors, patch_index, "max"), head["fpfh_patch_max"][cloud], rtol=1e-4
@@ -49,14 +42,12 @@ def test_release_targets(golden: Path, engine: module.Engine, cloud: int) -> Non
 
 @needs_open3d
 @pytest.mark.parametrize("scale", [(0.1, 30, 0.2, 100), (0.3, 500, 0.3, 20), (0.01, 30, 0.02, 100)])
-def test_engines_agree(scale: tuple[float, int, float, int]) -> None:
+def test_open3d_gives_the_same(scale: tuple[float, int, float, int]) -> None:
     points = wavy_surface(1500)
     rows = np.array([3, 1499, 0, 3])
-    expected = fpfh(points, *scale, engine="open3d")
-    np.testing.assert_allclose(fpfh(points, *scale, engine="numpy"), expected, atol=1e-4)
-    for engine in ("open3d", "numpy"):
-        found = fpfh(points, *scale, rows=rows, engine=engine)
-        np.testing.assert_allclose(found, expected[rows], atol=1e-4)
+    expected = fpfh_by_open3d(points, *scale)
+    np.testing.assert_allclose(fpfh(points, *scale), expected, atol=1e-4)
+    np.testing.assert_allclose(fpfh(points, *scale, rows=rows), expected[rows], atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", [3, 13, 17])
@@ -66,50 +57,35 @@ def test_naive_twin(seed: int) -> None:
     points = wavy_surface(30, seed)
     near = np.linalg.norm(points[:, None] - points, axis=-1) < 1.0
     assert len(np.unique(near, axis=0)) == 30
-    found = fpfh(points, 1.0, 30, 0.9, 10, engine="numpy")
+    found = fpfh(points, 1.0, 30, 0.9, 10)
     np.testing.assert_allclose(found, naive_fpfh(points, 1.0, 30, 0.9, 10), atol=1e-4)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_lonely_and_repeated_points(engine: module.Engine) -> None:
+@pytest.mark.parametrize("describe", [fpfh, pytest.param(fpfh_by_open3d, marks=needs_open3d)])
+def test_lonely_and_repeated_points(describe: Callable) -> None:
     lonely = np.array([[0.0, 0, 0], [5, 0, 0], [9, 0, 0]])
-    assert (fpfh(lonely, engine=engine) == 0).all()
+    assert (describe(lonely) == 0).all()
     repeated = np.zeros((4, 3))
-    found = fpfh(repeated, engine=engine).reshape(4, 3, 11)
+    found = describe(repeated).reshape(4, 3, 11)
     assert (found[:, :, 5] == 100).all()  # angles of 0 by convention, no weighted part
     assert found.sum() == 4 * 3 * 100
 
 
 @given(st.integers(0, 1000))
 def test_histograms_sum_to_200(seed: int) -> None:
-    found = fpfh(wavy_surface(80, seed), 0.4, 20, 0.4, 20, engine="numpy")
+    found = fpfh(wavy_surface(80, seed), 0.4, 20, 0.4, 20)
     sums = found.reshape(-1, 3, 11).sum(axis=-1)
     assert np.isclose(sums, 200, atol=1e-3).all(axis=1).sum() + (sums == 0).all(axis=1).sum() == 80
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     points = wavy_surface(500)
-    whole = fpfh(points, 0.2, 30, 0.3, 50, engine="numpy")
-    for name in ("btp.geometry.normals", "btp.geometry.fpfh_numpy"):
+    whole = fpfh(points, 0.2, 30, 0.3, 50)
+    for name in ("btp.geometry.normals", "btp.geometry.fpfh_histograms"):
         monkeypatch.setattr(sys.modules[name], "CHUNK", 77)
-    for name in ("btp.geometry.pairs", "btp.geometry.fpfh_numpy"):
+    for name in ("btp.geometry.pairs", "btp.geometry.fpfh_histograms"):
         monkeypatch.setattr(sys.modules[name], "BLOCK", 77)
-    np.testing.assert_array_equal(fpfh(points, 0.2, 30, 0.3, 50, engine="numpy"), whole)
-
-
-@given(st.integers(0, 10_000), st.sampled_from([1e-9, 1.0, 1e6]))
-def test_smallest_eigenvectors(seed: int, unit: float) -> None:
-    factor = np.random.default_rng(seed).normal(size=(20, 3, 3))
-    matrices = unit * factor @ factor.transpose(0, 2, 1)
-    found = smallest_eigenvectors(matrices)
-    expected = np.linalg.eigh(matrices)[1][:, :, 0]
-    np.testing.assert_allclose(np.abs((found * expected).sum(axis=1)), 1, atol=1e-6)
-
-
-def test_smallest_eigenvectors_of_diagonal_matrices() -> None:
-    diagonals = [(1, 2, 3), (2, 1, 3), (3, 2, 1), (1, 1, 1), (0, 0, 0), (1, 1, 2)]
-    found = smallest_eigenvectors(np.stack([np.diag(np.array(d, float)) for d in diagonals]))
-    np.testing.assert_array_equal(found.argmax(axis=1), [0, 1, 2, 2, 2, 2])
+    np.testing.assert_array_equal(fpfh(points, 0.2, 30, 0.3, 50), whole)
 
 
 def test_normals_of_a_plane_and_of_pairs() -> None:
@@ -162,10 +138,10 @@ def test_a_crowded_cloud_is_described_from_lists(monkeypatch: pytest.MonkeyPatch
         raise AssertionError("pairs of a crowded cloud")
 
     rows = np.arange(0, 2600, 50)
-    expected = fpfh(points, 0.4, 20, 0.4, 20, rows=rows, engine="numpy")
-    for name in ("btp.geometry.normals", "btp.geometry.fpfh_numpy"):
+    expected = fpfh(points, 0.4, 20, 0.4, 20, rows=rows)
+    for name in ("btp.geometry.normals", "btp.geometry.fpfh_histograms"):
         monkeypatch.setattr(sys.modules[name], "pairs_within", refuse)
-    found = fpfh(points, 9.0, 20, 9.0, 20, rows=rows, engine="numpy")
+    found = fpfh(points, 9.0, 20, 9.0, 20, rows=rows)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -212,7 +188,7 @@ def test_dense_cloud_is_thinned_by_seed() -> None:
     np.testing.assert_array_equal(first, thinned)
 
 
-def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input() -> None:
     points = wavy_surface(20)
     with pytest.raises(DataError, match=r"shape \[20, 2\], expected \[N, 3\]"):
         fpfh(points[:, :2])
@@ -220,13 +196,8 @@ def test_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         fpfh(np.where(np.arange(20)[:, None] < 2, np.nan, points))
     with pytest.raises(ConfigError, match=r"\(0.1, 0\) for features; all must be positive"):
         fpfh(points, feature_neighbours=0)
-    with pytest.raises(ConfigError, match="engine is 'torch'"):
-        fpfh(points, engine="torch")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="pool is 'sum'"):
         patch_fpfh(np.zeros((2, 33), np.float32), np.zeros((1, 2), int), "sum")  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "open3d", None)
-    with pytest.raises(ConfigError, match="Open3D does not import here"):
-        fpfh(points, engine="open3d")
 
 
 def naive_fpfh(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from btp.geometry.points import farthest_point_sample
+from btp.geometry.sampling import farthest_point_sample
 
 SCRIPT = """
 import sys, torch

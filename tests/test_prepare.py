@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from btp.data import prepare as prepare_module
 from btp.data.prepare import normalise, prepare, sample
 from btp.errors import DataError
-from btp.geometry import points as geometry
+from btp.geometry import neighbours
 from btp.types import Cloud
 
 
@@ -106,7 +106,7 @@ def test_memory_beside_the_result_is_a_few_chunks(monkeypatch: pytest.MonkeyPatc
     raw = cloud(8, n=200_000)
     prepare(cloud(n=100), 64)  # imports
     monkeypatch.setattr(prepare_module, "_CHUNK", 4096)
-    monkeypatch.setattr(geometry, "_QUERIES", 4 * 4096)
+    monkeypatch.setattr(neighbours, "_QUERIES", 4 * 4096)
     # Sampling has its own test, in test_bucket_sampling.
     monkeypatch.setattr(prepare_module, "farthest_rows", lambda _, count, __: np.arange(count))
     tracemalloc.start()

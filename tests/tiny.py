@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from btp.config import build
@@ -34,6 +36,13 @@ ENCODER = EncoderConfig(
 )
 RECIPE = Recipe(name="tiny", epochs=3)
 CATEGORIES = ("box", "disc", "egg")
+
+random_clouds = st.integers(0, 2**32 - 1).map(
+    lambda seed: torch.from_numpy(
+        np.random.default_rng(seed).normal(size=(2, 40, 3)).astype(np.float32)
+    )
+)
+"""Of two clouds, float32 [2, 40, 3]."""
 
 
 def recipe_file(name: str, epochs: int = 3) -> Recipe:

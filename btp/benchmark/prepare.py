@@ -18,7 +18,7 @@ from btp.benchmark.table import Goal, Row, row
 from btp.benchmark.workload import raw_cloud
 from btp.data.prepare import normalise, prepare, sample
 from btp.geometry.local_geometry import local_geometry, surface_channels
-from btp.geometry.points import nearest_rows
+from btp.geometry.neighbours import nearest_rows
 from btp.types import Prepared
 
 # Equal distances in float32 are broken otherwise, so rows may differ and be as good.

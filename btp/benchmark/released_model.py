@@ -6,12 +6,14 @@ down, and what the release does in every training step and for every scored clou
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from btp.geometry.fpfh import Engine
-from btp.geometry.points import gather
+from btp.geometry.fpfh import fpfh
+from btp.geometry.patches import gather
 from btp.losses import joint_loss
 from btp.models.detector import TOP_SHARE, Detector
 from btp.models.gfcm import GFCM
@@ -20,13 +22,17 @@ from btp.models.point_encoder import Attention, Block, MiniPointNet, PointBERT
 from btp.types import Features, Scores
 
 
-def fpfh_engine() -> Engine:
-    """The release's, where it imports."""
+def describe(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """FPFH of points [N, 3] by Open3D, as in the release: [N, 33]; ours where that is missing."""
     try:
-        import open3d  # noqa: F401
+        import open3d
     except (ImportError, OSError):  # not installed, or a system library is missing
-        return "numpy"
-    return "open3d"
+        return fpfh(points)
+    search = open3d.geometry.KDTreeSearchParamHybrid
+    pcd = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points.astype(np.float64)))
+    pcd.estimate_normals(search(0.05, 30))
+    feature = open3d.pipelines.registration.compute_fpfh_feature(pcd, search(0.1, 100))
+    return np.asarray(feature.data).T.astype(np.float32, order="C")
 
 
 def farthest_point_sample(

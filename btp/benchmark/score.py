@@ -16,7 +16,7 @@ from btp.benchmark.table import Goal, Row, row
 from btp.benchmark.workload import Workload, make, raw_cloud
 from btp.data.prepare import normalise, prepare
 from btp.evaluation.scoring import score
-from btp.geometry.points import nearest_rows
+from btp.geometry.neighbours import nearest_rows
 from btp.inspect.predictor import Inspector
 from btp.types import Cloud
 

@@ -118,9 +118,8 @@ def _batch(work: Workload, encoded: bool) -> tuple[Features, Tensor]:
     surface = features.surface if work.model.reads_surface else None
     with torch.no_grad():
         fresh = released_model.encode(work.model.points, features.points, surface)
-    engine = released_model.fpfh_engine()
     targets = [
-        target(points, index.cpu().numpy(), engine)
+        target(points, index.cpu().numpy(), released_model.describe)
         for points, index in zip(features.points, fresh.patch_index, strict=True)
     ]
     return replace(fresh, fpfh=torch.stack(targets).to(work.model.device)), labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from btp.benchmark.settings import Settings
 from btp.data.prepare import prepare
 from btp.features.store import FeatureSet
-from btp.geometry.fpfh import Engine, fpfh, patch_fpfh
+from btp.geometry.fpfh import fpfh, patch_fpfh
 from btp.metrics import count_points, regions
 from btp.models.checkpoint import new_detector
 from btp.models.detector import Detector
@@ -133,9 +134,11 @@ def _feature_set(model: PointLanguageModel, count: int, n_points: int) -> Featur
     )
 
 
-def target(points: Tensor, index: NDArray, engine: Engine = "numpy") -> Tensor:
+def target(
+    points: Tensor, index: NDArray, describe: Callable[[NDArray], NDArray[np.float32]] = fpfh
+) -> Tensor:
     """FPFH target of a cloud's patches on the sampled points (D8): float32 [G, 33]."""
-    return torch.from_numpy(patch_fpfh(fpfh(points.cpu().numpy(), engine=engine), index))
+    return torch.from_numpy(patch_fpfh(describe(points.cpu().numpy()), index))
 
 
 def repeated(data: FeatureSet, count: int) -> FeatureSet:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from btp.data.prepare import sample
 from btp.errors import ConfigError
-from btp.geometry.points import nearest_rows
+from btp.geometry.neighbours import nearest_rows
 from btp.types import Prepared
 
 Coverage = Literal["sampled", "dense"]

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from btp.errors import DataError
 from btp.geometry.bucket_sampling import farthest_rows
-from btp.geometry.points import batches, nearest_rows
+from btp.geometry.neighbours import nearest_rows
+from btp.runtime.batches import batches
 from btp.runtime.threads import map_shared
 from btp.types import N_POINTS, Cloud, Prepared
 

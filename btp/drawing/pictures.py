@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from btp.drawing.cameras import camera, candidate_cameras, rotated
 from btp.drawing.render import DiscCloud, Pixels, find_front, render
 from btp.drawing.theme import DOTS_PER_INCH, PAGE, anomaly_colours, new_figure
-from btp.geometry.local_geometry import thin
+from btp.geometry.sampling import thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

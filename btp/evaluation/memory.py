@@ -19,7 +19,10 @@ from torch import Tensor
 
 from btp.errors import ConfigError
 from btp.features.store import FeatureSet
-from btp.geometry.points import batches, gather, patch_of_uncovered, patches_to_points
+from btp.geometry.neighbours import nearest_descriptors
+from btp.geometry.patches import gather, patch_of_uncovered, patches_to_points
+from btp.geometry.sampling import farthest_rows
+from btp.runtime.batches import batches
 from btp.types import Features, Scores
 
 CORESET = 0.25  # of the patches; the largest share in PatchCore's paper
@@ -28,8 +31,6 @@ PROJECTED = 128  # dimensions in which the coreset is chosen, as in PatchCore's 
 FPFH_SUM = 200.0  # of each of its histograms
 
 BATCH = 8  # clouds described at once
-QUERIES = 2048  # searched at once: bounds the distances held
-SPARE = 4  # candidates beyond those asked for, see `nearest`
 
 Describe = Callable[[Features], Tensor]
 
@@ -72,7 +73,7 @@ class MemoryBank:
     def __call__(self, features: Features) -> Scores:
         """Distances as scores: at least 0, not bounded by 1. There are no logits: all nan."""
         described = self.describe(features)
-        distances, rows = nearest(described.flatten(0, 1), self.memory, 1)
+        distances, rows = nearest_descriptors(described.flatten(0, 1), self.memory, 1)
         values = distances.view(described.shape[:2])
         objects = reweighted(described, values, rows.view(values.shape), self.memory)
         n_patches = features.patch_index.shape[1]
@@ -127,47 +128,17 @@ def greedy_coreset(features: Tensor, count: int, seed: int) -> Tensor:
         int64 [count], in the order of choice. Ties go to the lowest row.
     """
     generator = torch.Generator().manual_seed(seed)
-    row = int(torch.randint(len(features), (), generator=generator))
+    start = int(torch.randint(len(features), (), generator=generator))
     width = features.shape[1]
     if width > PROJECTED:
         projection = torch.randn(width, PROJECTED, generator=generator) / PROJECTED**0.5
         features = features @ projection.to(features)
-    uncovered = features.new_full((len(features),), torch.inf)  # squared distance to the chosen
-    chosen = torch.empty(count, dtype=torch.int64, device=features.device)
-    for step in range(count):
-        chosen[step] = row
-        torch.minimum(uncovered, (features - features[row]).square_().sum(1), out=uncovered)
-        row = int(uncovered.argmax())
-    return chosen
+    uncovered = features.new_full((1, len(features)), torch.inf)
 
+    def squared_distance(row: Tensor) -> Tensor:
+        return (features - features[row[0]]).square_().sum(1)[None]
 
-def nearest(queries: Tensor, memory: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Exact nearest neighbours by Euclidean distance, blocked.
-
-    Candidates are found with one matrix product a block, whose expanded squares lose small
-    distances to rounding; a few more than asked for are taken and measured again from differences.
-
-    Args:
-        queries: float [Q, F].
-        memory: float [M, F].
-        k: at most M.
-
-    Returns:
-        Distances float [Q, k], nearest first, and rows of `memory` int64 [Q, k].
-    """
-    # about their mean the values are small, and so is what rounding takes from them
-    centre = memory.mean(0)
-    memory, squares = memory - centre, (memory - centre).square().sum(1)
-    distances, rows = [], []
-    for chunk in batches(len(queries), QUERIES):
-        some = queries[chunk] - centre
-        expanded = torch.addmm(squares, some, memory.T, alpha=-2)  # less each query's own square
-        candidates = expanded.topk(min(k + SPARE, len(memory)), largest=False).indices
-        exact = (some[:, None] - memory[candidates]).norm(dim=2)
-        found = exact.topk(k, largest=False)
-        distances.append(found.values)
-        rows.append(candidates.gather(1, found.indices))
-    return torch.cat(distances), torch.cat(rows)
+    return farthest_rows(uncovered, count, start, squared_distance)[0]
 
 
 def reweighted(described: Tensor, distances: Tensor, rows: Tensor, memory: Tensor) -> Tensor:
@@ -191,7 +162,7 @@ def reweighted(described: Tensor, distances: Tensor, rows: Tensor, memory: Tenso
         return highest
     each = torch.arange(len(described), device=described.device)
     query = described[each, at]  # [B, F]
-    near = nearest(memory[rows[each, at]], memory, min(NEIGHBOURS, len(memory)))[1]
+    near = nearest_descriptors(memory[rows[each, at]], memory, min(NEIGHBOURS, len(memory)))[1]
     around = (query[:, None] - memory[near]).norm(dim=2)  # [B, b], the first of them m itself
     return highest * (1 - (around / memory.shape[1] ** 0.5).softmax(1)[:, 0])
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from btp import metrics
 from btp.data.dataset import Dataset
 from btp.features.store import FeatureSet, FeatureStore
-from btp.geometry.points import batches
 from btp.models.detector import Detector
+from btp.runtime.batches import batches
 from btp.types import Features, Scores
 
 BATCH = 8

@@ -21,9 +21,9 @@ from btp.data.dataset import Dataset
 from btp.errors import ConfigError, DataError
 from btp.features.feature_set import FeatureSet, joined
 from btp.features.parts import Part, ScanParts, part_path, read_part, write_part
-from btp.geometry.points import batches
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
+from btp.runtime.batches import batches
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS, Features
 

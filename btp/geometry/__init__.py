@@ -1,8 +1,9 @@
-"""Point-cloud geometry: sampling, neighbours, normals, FPFH, local surface geometry.
+"""Point-cloud geometry: sampling, neighbours, patches, normals, FPFH, local geometry.
 
-The names of `btp.geometry.points` are also found here: `btp.geometry.farthest_point_sample`.
+Two names are public here: `btp.geometry.farthest_point_sample` and `btp.geometry.knn`.
 """
 
-from btp.geometry.points import farthest_point_sample, knn
+from btp.geometry.neighbours import knn
+from btp.geometry.sampling import farthest_point_sample
 
 __all__ = ["farthest_point_sample", "knn"]

@@ -1,10 +1,10 @@
 """FPFH descriptors (Rusu et al., ICRA 2009): the geometric target of the InfoNCE loss (Eq. 7).
 
-Two engines give the same numbers: a NumPy version of the definition, which is the default as it
-runs everywhere and is several times faster, and Open3D, which the release takes. Both estimate a
-normal from the neighbours inside a radius, describe each pair of neighbours by three angles in 11
-bins each (the simplified histogram, SPFH), and add the neighbours' histograms weighted by
-1 / squared distance.
+A normal is estimated from the neighbours inside a radius, each pair of neighbours is described by
+three angles in 11 bins each (the simplified histogram, SPFH), and the neighbours' histograms are
+added weighted by 1 / squared distance. The numbers are those of Open3D, which the release takes,
+but where neighbours tie in distance at the neighbour limit, or an angle lies on a bin's edge to
+within rounding; they come several times faster, and on every platform.
 
 The paper's target (switch D8) uses fixed radii on the 2,048 sampled points, where most points have
 too few neighbours for a normal. `dense_fpfh` describes the same points on the raw cloud, with
@@ -13,26 +13,33 @@ radii that follow its point spacing.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from btp.errors import ConfigError, DataError
-from btp.geometry.fpfh_numpy import histograms
-from btp.geometry.pairs import Floats, Rows
+from btp.geometry.fpfh_histograms import histograms
+from btp.geometry.pairs import Rows
+from btp.geometry.planes import Floats
 
-Engine = Literal["numpy", "open3d"]
 Pool = Literal["max", "mean"]
 
-# `dense_fpfh`'s scale, in units of the point spacing. Chosen on four scanned and machined
-# parts with noise of 0.2 % of the radius, as the cheapest at which two scans of one place differ a
-# quarter as much as two places do (5 and 10: 0.4; the fixed radii on 2,048 points: 0.5). The
-# limits on the neighbours are above what these radii hold where points are spread at random.
 DENSE_POINTS = 8192
-NORMAL_SPACINGS, NORMAL_LIMIT = 8.0, 80
-FEATURE_SPACINGS, FEATURE_LIMIT = 16.0, 250
+"""Points of the cloud on which `dense_fpfh` describes."""
+
+# The scale of `dense_fpfh`, in units of the point spacing. Chosen on four scanned and machined
+# parts with noise of 0.2 % of the radius, as the cheapest at which two scans of one place differ a
+# quarter as much as two places do (5 and 10: 0.4; the fixed radii on 2,048 points: 0.5).
+NORMAL_SPACINGS = 8.0
+"""Radius of a point's neighbourhood for its normal."""
+FEATURE_SPACINGS = 16.0
+"""Radius of the neighbourhood that is described."""
+NORMAL_LIMIT = 80
+"""Most neighbours for the normal: more than the radius holds where points are spread at random."""
+FEATURE_LIMIT = 250
+"""Most neighbours that are described, likewise."""
 
 
 def fpfh(
@@ -43,12 +50,8 @@ def fpfh(
     feature_neighbours: int = 100,
     *,
     rows: Rows | None = None,
-    engine: Engine = "numpy",
 ) -> NDArray[np.float32]:
     """Describe every point, or those of `rows`, by its Fast Point Feature Histogram.
-
-    The engines differ only where neighbours tie in distance at the neighbour limit, and where an
-    angle lies on a bin's edge to within rounding.
 
     Args:
         points: float [N, 3], finite. The defaults suit a cloud scaled to the unit sphere.
@@ -57,7 +60,6 @@ def fpfh(
         feature_radius: radius of the neighbourhood that is described, in the points' unit.
         feature_neighbours: at most so many nearest neighbours there, the point included.
         rows: int64 [M], the points to describe; all of them if None.
-        engine: "numpy" or "open3d".
 
     Returns:
         float32 [N, 33], or [M, 33] for `rows`: three histograms of 11 bins, each of which sums to
@@ -65,7 +67,7 @@ def fpfh(
 
     Raises:
         DataError: `points` is not a finite [N, 3].
-        ConfigError: a radius or limit is not positive, or the engine is unknown or does not import.
+        ConfigError: a radius or limit is not positive.
     """
     cloud = _checked(points)
     normal_scale = (normal_radius, normal_neighbours)
@@ -75,11 +77,6 @@ def fpfh(
             f"fpfh: (radius, neighbours) are {normal_scale} for normals and {feature_scale} for "
             "features; all must be positive"
         )
-    if engine not in get_args(Engine):
-        raise ConfigError(f"fpfh: engine is {engine!r}, expected one of {get_args(Engine)}")
-    if engine == "open3d":
-        described = _fpfh_open3d(_open3d(), cloud, normal_scale, feature_scale)
-        return described if rows is None else described[rows]
     rows = np.arange(len(cloud)) if rows is None else rows
     return histograms(cloud, rows, normal_scale, feature_scale)
 
@@ -108,7 +105,7 @@ def patch_fpfh(
 
 
 def spacing(points: NDArray[np.floating]) -> float:
-    """Median distance from a point to its nearest other point, in the points' unit.
+    """Measure the median distance from a point to its nearest other one, in the points' unit.
 
     Points that repeat another one are counted once, so that a scan with doubled points does not
     get a spacing of zero.
@@ -137,7 +134,6 @@ def dense_fpfh(
     *,
     max_points: int = DENSE_POINTS,
     seed: int = 0,
-    engine: Engine = "numpy",
 ) -> NDArray[np.float32]:
     """Describe the sampled points by their neighbourhood in the raw cloud.
 
@@ -150,7 +146,6 @@ def dense_fpfh(
         max_points: a larger cloud is thinned at random to about this many points, of which the
             sampled ones are always part.
         seed: of the thinning.
-        engine: as in `fpfh`.
 
     Returns:
         float32 [N, 33].
@@ -170,7 +165,6 @@ def dense_fpfh(
         FEATURE_SPACINGS * unit,
         FEATURE_LIMIT,
         rows=sampled,
-        engine=engine,
     )
 
 
@@ -182,21 +176,3 @@ def _checked(points: NDArray[np.floating]) -> Floats:
         bad = int((~np.isfinite(cloud).all(axis=1)).sum())
         raise DataError(f"fpfh: {bad} of {len(cloud)} points are not finite; remove them first")
     return cloud
-
-
-def _open3d() -> Any:
-    try:
-        import open3d
-    except (ImportError, OSError):  # not installed, or one of its system libraries is missing
-        raise ConfigError("fpfh: Open3D does not import here; use engine='numpy'") from None
-    return open3d
-
-
-def _fpfh_open3d(
-    open3d: Any, cloud: Floats, normal_scale: tuple[float, int], feature_scale: tuple[float, int]
-) -> NDArray[np.float32]:
-    search = open3d.geometry.KDTreeSearchParamHybrid
-    pcd = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(cloud))
-    pcd.estimate_normals(search(*normal_scale))
-    feature = open3d.pipelines.registration.compute_fpfh_feature(pcd, search(*feature_scale))
-    return np.asarray(feature.data).T.astype(np.float32, order="C")

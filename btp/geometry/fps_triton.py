@@ -1,7 +1,7 @@
 """Farthest point sampling on CUDA in one launch: a block of threads a cloud, the loop inside it.
 
 As PyTorch operations each of the k steps is some ten launches, which take longer than their work.
-Triton comes with PyTorch's CUDA builds; only `btp.geometry.points` imports this file.
+Triton comes with PyTorch's CUDA builds; only `btp.geometry.sampling` imports this file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LARGEST = 16384  # points of a cloud that one block can keep in its registers
 
 
 def sample(points: Tensor, k: int, start: int, least: float) -> Tensor:
-    """`btp.geometry.points.farthest_point_sample`: the same rows in the same order, ties included.
+    """Choose the rows of `farthest_point_sample` in the same order, ties included.
 
     Args:
         points: float32 [B, N, 3], N at most `LARGEST`.

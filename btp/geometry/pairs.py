@@ -8,14 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-Floats = NDArray[np.float64]
+from btp.geometry.planes import Floats
+
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-CHUNK = 2048  # points handled at once, which bounds the memory of neighbour lists to some 150 MB
-MOST_PAIRS = 3_000_000  # found at once, which takes some 150 MB
-BLOCK = 16_384  # pairs handled at once: their some twenty arrays stay in a core's cache
-LEVELS = 64  # of distance, by which neighbours are counted to find where a limit cuts
+CHUNK = 2048
+"""Points handled at once, which bounds the memory of neighbour lists to some 150 MB."""
+MOST_PAIRS = 3_000_000
+"""Pairs found at once, which takes some 150 MB."""
+BLOCK = 16_384
+"""Pairs handled at once: their some twenty arrays stay in a core's cache."""
+LEVELS = 64
+"""Steps of distance by which neighbours are counted, to find where a limit cuts."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Pairs:
     backward: Mask
 
     def directed(self, wanted: Mask) -> tuple[Rows, Rows, Floats]:
-        """Points that are `wanted` [N], a neighbour of each, and the squared distance: [E] each."""
+        """List points that are `wanted` [N], a neighbour of each, and the squared distance: [E]."""
         ahead = np.flatnonzero(self.forward & wanted[self.first])
         back = np.flatnonzero(self.backward & wanted[self.second])
         return (
@@ -47,7 +52,7 @@ class Pairs:
         )
 
     def where(self, mask: Mask) -> Pairs:
-        """The pairs of `mask` [P]."""
+        """Keep the pairs of `mask` [P]."""
         kept = np.flatnonzero(mask)
         return Pairs(
             self.first[kept],
@@ -59,7 +64,7 @@ class Pairs:
 
 
 def neighbours_within(tree: cKDTree, rows: Rows, radius: float, limit: int) -> tuple[Rows, Mask]:
-    """The `limit` nearest points nearer than `radius` to each of `rows`, nearest first.
+    """List the `limit` nearest points nearer than `radius` to each of `rows`, nearest first.
 
     Args:
         tree: over the cloud [N, 3].
@@ -79,14 +84,14 @@ def neighbours_within(tree: cKDTree, rows: Rows, radius: float, limit: int) -> t
 
 
 def few_enough(tree: cKDTree, radius: float) -> bool:
-    """Whether the pairs within `radius` are at most about `MOST_PAIRS`, judged by 256 points."""
+    """Tell whether at most about `MOST_PAIRS` pairs lie within `radius`, judged by 256 points."""
     some = tree.data[:: max(1, tree.n // 256)]
     near = tree.query_ball_point(some, radius, return_length=True).mean()
     return bool(tree.n * near / 2 <= MOST_PAIRS)
 
 
 def pairs_within(tree: cKDTree, radius: float, limit: int) -> Pairs:
-    """The neighbours of every point as pairs, several times faster than `neighbours_within`.
+    """Find the neighbours of every point as pairs, several times faster than `neighbours_within`.
 
     The neighbours are those of `neighbours_within`, without the point itself; of points that tie
     in distance at the limit others may be kept. Memory grows with the number of points inside the
@@ -100,11 +105,13 @@ def pairs_within(tree: cKDTree, radius: float, limit: int) -> Pairs:
     first, second = np.ascontiguousarray(tree.query_pairs(radius, output_type="ndarray").T)
     everywhere = np.ones(len(first), dtype=bool)
     squared = _squared(tree.data, first, second)
-    return nearest(Pairs(first, second, squared, everywhere, everywhere), tree.n, radius, limit)
+    return keep_nearest(
+        Pairs(first, second, squared, everywhere, everywhere), tree.n, radius, limit
+    )
 
 
-def nearest(pairs: Pairs, n: int, radius: float, limit: int) -> Pairs:
-    """The neighbours within a smaller radius or limit, from the pairs of a larger one.
+def keep_nearest(pairs: Pairs, n: int, radius: float, limit: int) -> Pairs:
+    """Keep the pairs whose points are neighbours within a smaller radius or limit.
 
     Args:
         pairs: of the cloud, for a radius and limit that are not below these.

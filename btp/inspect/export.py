@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from btp.errors import ConfigError, DataError
 from btp.geometry.local_geometry import CHANNELS
-from btp.geometry.points import ORIGIN_SQUARED_NORM, gather, knn
+from btp.geometry.neighbours import knn
+from btp.geometry.patches import gather
+from btp.geometry.sampling import ORIGIN_SQUARED_NORM
 from btp.inspect.predictor import Inspector
 from btp.inspect.scan import ReadyScan
 from btp.runtime.files import write_bytes

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from btp.data.formats import read_scalars, write_ply
 from btp.drawing.pictures import anomaly_rgb, draw_around
 from btp.errors import DataError
-from btp.geometry.local_geometry import thin
+from btp.geometry.sampling import thin
 from btp.inspect.regions import OUTSIDE, Region, defect_regions
 from btp.inspect.scan import ScoredScan
 from btp.runtime.files import write_text

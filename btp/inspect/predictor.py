@@ -14,12 +14,13 @@ from btp.data.coverage import Coverage, cover
 from btp.data.prepare import prepare
 from btp.data.reading import Scan, read_scan
 from btp.errors import WeightsError
-from btp.geometry.local_geometry import contrast, surface_features
-from btp.geometry.points import batches, nearest_rows
+from btp.geometry.local_geometry import local_geometry, surface_channels
+from btp.geometry.neighbours import nearest_rows
 from btp.inspect.scan import ReadyScan, ScoredScan, average_samplings
 from btp.models.checkpoint import load_detector
 from btp.models.detector import Detector
 from btp.models.point_language import PointLanguageModel
+from btp.runtime.batches import batches
 from btp.runtime.cuda_graph import Captured
 from btp.runtime.files import file_digest, file_size
 from btp.runtime.own_files import own_file
@@ -144,10 +145,9 @@ class Inspector:
         if not self.reads_channels:
             return None
         # The dense surface is the same for all samplings, and described once.
-        features = surface_features(dense, points.reshape(-1, 3)).reshape(*points.shape[:2], -1)
-        described = np.stack([np.concatenate([each, contrast(each)], 1) for each in features])
+        geometry = local_geometry(dense, points.reshape(-1, 3)).reshape(*points.shape[:2], -1)
         # 16 bit, as the heads saw them while they were trained from the feature store
-        return torch.from_numpy(described).half().float()
+        return torch.from_numpy(surface_channels(geometry)).half().float()
 
     def score(self, batch: Sequence[ReadyScan]) -> list[ScoredScan]:
         """Score prepared scans as one batch.

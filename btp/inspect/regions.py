@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.geometry.local_geometry import thin
-from btp.geometry.points import nearest_rows
+from btp.geometry.neighbours import nearest_rows
+from btp.geometry.sampling import thin
 from btp.metrics.ground_truth import regions
 
 MAX_REGION_POINTS = 100_000  # connected at once; bounds the memory for their pairs

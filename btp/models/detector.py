@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
-from btp.geometry.points import gather, knn, patch_centres, patch_of_uncovered, patches_to_points
+from btp.geometry.neighbours import knn
+from btp.geometry.patches import gather, patch_centres, patch_of_uncovered, patches_to_points
 from btp.models.gfcm import GFCM, FoldedGFCM
 from btp.models.mgfem import MGFEM, FoldedMGFEM
 from btp.models.point_encoder import PointBERTConfig

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from btp.errors import ConfigError
-from btp.geometry.points import batches, gather
+from btp.geometry.patches import gather
+from btp.runtime.batches import batches
 from btp.types import Features
 
 FPFH_CHANNELS = 33

@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
-from btp.geometry.points import farthest_point_sample, gather, knn, patch_centres
+from btp.geometry.neighbours import knn
+from btp.geometry.patches import gather, patch_centres
+from btp.geometry.sampling import farthest_point_sample
 from btp.types import Features
 from btp.weights.published import unwrap
 from btp.weights.state_dict import load_strictly, read_checkpoint

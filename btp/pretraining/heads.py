@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from btp.features.store import FeatureSet
-from btp.geometry.points import batches
 from btp.models.point_language import PointLanguageModel
 from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.objectives import batch
+from btp.runtime.batches import batches
 from btp.types import Features, Sample
 
 

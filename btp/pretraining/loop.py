@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from btp.errors import ConfigError, WeightsError
-from btp.geometry.points import batches, patches_to_points
+from btp.geometry.patches import patches_to_points
 from btp.metrics import object_metrics, point_metrics
 from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import tokenize
 from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.model import PointLanguagePretrainer, load_towers, save_towers
 from btp.pretraining.objectives import Pretraining, Words, batch, losses
+from btp.runtime.batches import batches
 from btp.runtime.files import write_atomically
 
 if TYPE_CHECKING:

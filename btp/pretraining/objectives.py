@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from btp.errors import ConfigError
-from btp.geometry.points import patches_to_points
+from btp.geometry.patches import patches_to_points
 from btp.losses import dice_loss, focal_loss
 from btp.models.text_encoder import tokenize
 from btp.pretraining.corpus.captions import article

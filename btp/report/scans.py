@@ -12,7 +12,7 @@ from btp.data.dataset import Dataset
 from btp.data.prepare import sampled_rows
 from btp.drawing.pictures import Panel, draw
 from btp.experiments.scored_scans import ScoredScans
-from btp.geometry.local_geometry import thin
+from btp.geometry.sampling import thin
 
 EACH = 2  # scans of highest, and of lowest point AUROC
 MAX_DRAWN = 30_000  # points of a scan

@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from btp.errors import DataError
 from btp.features.store import FeatureSet
-from btp.geometry.points import batches
 from btp.losses import joint_loss
 from btp.models.checkpoint import Heads, new_detector, save_detector
 from btp.models.detector import Detector
 from btp.models.point_language import PointLanguageModel
 from btp.models.prompts import HybridPromptLearner
 from btp.recipe import Recipe
+from btp.runtime.batches import batches
 from btp.training.resume import State, scalars, write_scalars
 
 # Names of parameters without weight decay, as in the release: biases, norms, embeddings, prompts.

@@ -1,8 +1,8 @@
-"""The definition of FPFH (Rusu et al., ICRA 2009) in NumPy: the engine that runs everywhere."""
+"""The histograms of FPFH (Rusu et al., ICRA 2009), from the definition, in NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,26 +13,24 @@ from btp.geometry.normals import estimate_normals
 from btp.geometry.pairs import (
     BLOCK,
     CHUNK,
-    Floats,
     Mask,
     Pairs,
     Rows,
     few_enough,
-    nearest,
+    keep_nearest,
     neighbours_within,
     pairs_within,
 )
+from btp.geometry.planes import Floats, Planes, cross, dot, planes
 
 BINS = 11
 WIDTH = 3 * BINS
-
-Planes = tuple[Floats, Floats, Floats]  # x, y and z, one array each
 
 
 def histograms(
     points: Floats, rows: Rows, normal_scale: tuple[float, int], feature_scale: tuple[float, int]
 ) -> NDArray[np.float32]:
-    """FPFH of `rows`. Simplified histograms are computed for them and their neighbours only.
+    """Describe `rows` by FPFH; simplified histograms are computed for them and their neighbours.
 
     Args:
         points: float64 [N, 3], finite.
@@ -86,7 +84,7 @@ def _normals(
     """Normals [N, 3], from the pairs of the feature scale where those include all it takes."""
     if whole is None or scale[0] > feature_scale[0] or scale[1] > feature_scale[1]:
         return estimate_normals(tree, *scale)
-    return estimate_normals(tree, *scale, nearest(whole, tree.n, *scale))
+    return estimate_normals(tree, *scale, keep_nearest(whole, tree.n, *scale))
 
 
 def _parts(
@@ -134,7 +132,7 @@ def _tally(rows: Rows, bins: NDArray[np.int8], counted: Mask, n: int) -> Floats:
 def pair_bins(
     points: Floats, normals: Floats, first: Rows, second: Rows
 ) -> tuple[NDArray[np.int8], Mask]:
-    """The bins of the three angles between pairs of oriented points.
+    """Sort the three angles between pairs of oriented points into bins.
 
     Args:
         points: float64 [N, 3].
@@ -152,8 +150,8 @@ def pair_bins(
     for start in range(0, len(first), BLOCK):
         block = slice(start, start + BLOCK)
         here, there = first[block], second[block]
-        line = _planes(axis.take(there) - axis.take(here) for axis in points)
-        normal, other = (_planes(axis.take(rows) for axis in normals) for rows in (here, there))
+        line = planes(axis.take(there) - axis.take(here) for axis in points)
+        normal, other = (planes(axis.take(rows) for axis in normals) for rows in (here, there))
         angles, tie[block] = _pair_angles(line, normal, other)
         for angle, (low, size) in enumerate(((-np.pi, 2 * np.pi), (-1.0, 2.0), (-1.0, 2.0))):
             place = BINS * (angles[angle] - low) / size
@@ -178,9 +176,9 @@ def _pair_angles(line: Planes, normal: Planes, other: Planes) -> tuple[Planes, M
         points coincide or the frame is not defined. And bool [P]: whether the normals are equally
         near to the line, and then the frame sits at the first point.
     """
-    distance = np.sqrt(_dot(line, line))
+    distance = np.sqrt(dot(line, line))
     with np.errstate(invalid="ignore", divide="ignore"):
-        first, second = _dot(normal, line) / distance, _dot(other, line) / distance
+        first, second = dot(normal, line) / distance, dot(other, line) / distance
         # Compared as angles, as rounding merges cosines near 1 there.
         angle, other_angle = np.arccos(np.abs(first)), np.arccos(np.abs(second))
         swap, tie = angle > other_angle, angle == other_angle
@@ -188,26 +186,11 @@ def _pair_angles(line: Planes, normal: Planes, other: Planes) -> tuple[Planes, M
         # phi = u·e, v = e × u / sine, v·f = e·(u × f) / sine and w·f = (e·f - (u·e)(u·f)) / sine.
         phi, far = np.where(swap, -second, first), np.where(swap, -first, second)
         sine = np.sqrt((1 - phi) * (1 + phi))
-        cosine = _dot(normal, other)
+        cosine = dot(normal, other)
         length = distance * sine
-        alpha = _volume(line, normal, other) / length
+        alpha = dot(line, cross(normal, other)) / length
         theta = np.arctan2((far - phi * cosine) / sine, cosine)
     undefined = np.flatnonzero(~(length > 0))
     for values in (theta, alpha, phi):
         values[undefined] = 0.0
     return (theta, alpha, phi), tie
-
-
-def _dot(a: Planes, b: Planes) -> Floats:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-def _volume(a: Planes, b: Planes, c: Planes) -> Floats:
-    """The triple product a · (b × c)."""
-    cross = (b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0])
-    return _dot(a, cross)
-
-
-def _planes(arrays: Iterable[Floats]) -> Planes:
-    x, y, z = arrays
-    return x, y, z
