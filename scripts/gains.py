@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from btp.config import build
 from btp.errors import ConfigError
 from btp.experiments.gains import Gain, gains
+from btp.features.store import load_annotated
 from btp.recipe import Recipe
 
 SHOWN = {"point_auroc": "P-AUROC", "object_auroc": "O-AUROC", "raw_aupro": "AU-PRO raw"}
@@ -38,7 +39,7 @@ def main(config: DictConfig) -> None:
             f"across=true trains on one category and measures on others; found only "
             f"{', '.join(categories)}"
         )
-    load = functools.partial(store.load_annotated, dataset)
+    load = functools.partial(load_annotated, store, dataset)
     found = gains(categories, load, model, recipes, list(config.seeds), config.across)
     how = "across" if config.across else "halves of"
     print(table(found, f"{dataset.name}, {model.config.name}, {how} {len(categories)} categories"))

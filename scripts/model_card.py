@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from btp.data.catalog import open_dataset
 from btp.experiments.protocol import train_categories
-from btp.features.store import FeatureStore
+from btp.features.store import DiskStore
 from btp.inspect.predictor import load
 from btp.pretraining.model_card import (
     Spread,
@@ -28,7 +28,7 @@ UNTRAINED, NEW_HEADS = "mini_untrained", "plus,heads=new"
 @script("model_card")
 def main(config: DictConfig) -> None:
     model = model_from(config)
-    store = FeatureStore(Path(config.store), model)
+    store = DiskStore(Path(config.store), model)
     folder = Path(config.folder)
     demo = open_dataset("demo", config.demo)
     sets = {"demo set, 12 categories": demo}

@@ -24,7 +24,7 @@ from btp.experiments.baselines import BASELINES, BaselinePlan
 from btp.experiments.protocol import Plan
 from btp.experiments.score_baseline import baseline_scores, score_baseline
 from btp.experiments.workspace import Workspace
-from btp.features.store import FeatureSet, FeatureStore
+from btp.features.store import DiskStore, FeatureSet, FeatureStore, Wanted
 from btp.geometry.fpfh import (
     FEATURE_LIMIT,
     FEATURE_SPACINGS,
@@ -46,8 +46,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    return FeatureStore(tmp_path_factory.mktemp("store"), tiny_model(), POINTS)
+def store(tmp_path_factory: pytest.TempPathFactory) -> DiskStore:
+    return DiskStore(tmp_path_factory.mktemp("store"), tiny_model(), POINTS)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def plan_of(name: str, train_cat: str = "", seed: int = 1, recipe: Recipe = PAPE
 
 @pytest.fixture(scope="module")
 def data(dataset: Folder, store: FeatureStore) -> FeatureSet:
-    return store.load(dataset, "egg", "test", point_fpfh=True)
+    return store.load(dataset, "egg", "test", Wanted(point_fpfh=True))
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -188,7 +188,7 @@ def marked_in_last_tap(data: FeatureSet) -> FeatureSet:
     return dataclasses.replace(data, features=dataclasses.replace(data.features, taps=taps))
 
 
-def test_the_linear_layer_learns_and_repeats(data: FeatureSet, store: FeatureStore) -> None:
+def test_the_linear_layer_learns_and_repeats(data: FeatureSet, store: DiskStore) -> None:
     data = marked_in_last_tap(data)
     recipe = Recipe(epochs=12, uncovered="nearest", learning_rate=1e-2)
     first, second = (ulip.train_linear(data, store.model, recipe, seed=1) for _ in range(2))
@@ -236,9 +236,9 @@ def test_memories_remember_the_tested_category_alone(
 ) -> None:
     loaded: list[tuple[str, str]] = []
     sizes: list[float] = []
-    load, remember = FeatureStore.load, memory.remember
+    load, remember = DiskStore.load, memory.remember
 
-    def spy(self: FeatureStore, data: Dataset, category: str, split: str, *args: Any) -> FeatureSet:
+    def spy(self: DiskStore, data: Dataset, category: str, split: str, *args: Any) -> FeatureSet:
         loaded.append((category, split))
         return load(self, data, category, split, *args)
 
@@ -248,7 +248,7 @@ def test_memories_remember_the_tested_category_alone(
         sizes.append(len(bank.memory) / described.flatten(0, 1).shape[0])
         return bank
 
-    monkeypatch.setattr(FeatureStore, "load", spy)
+    monkeypatch.setattr(DiskStore, "load", spy)
     monkeypatch.setattr(memory, "remember", weighed)
     fresh = dataclasses.replace(workspace)  # has loaded nothing yet
     once, again = (list(baseline_scores(plan_of(name), fresh)) for _ in range(2))

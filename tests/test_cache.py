@@ -1,41 +1,42 @@
-"""Sets that many runs share, within the memory given."""
+"""What was loaded once is given again, as long as it fits into memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import pytest
 from tiny import POINTS, tiny_model, write_tiny_dataset
 
+from btp.data.dataset import Dataset
 from btp.data.folder import Folder
-from btp.features.cache import SharedStore
-from btp.features.store import FeatureStore
+from btp.features.cache import CachedStore
+from btp.features.feature_set import NOTHING_MORE
+from btp.features.store import DiskStore, FeatureSet, Wanted
 
 
-def test_runs_share_what_is_loaded_within_the_memory_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loads = []
+class Counted(DiskStore):
+    """Notes which categories were loaded."""
 
-    def counted(self: FeatureStore, dataset: Any, category: str, *rest: Any) -> Any:
-        loads.append(category)
-        return load(self, dataset, category, *rest)
+    def load(
+        self, dataset: Dataset, category: str, split: str, wanted: Wanted = NOTHING_MORE
+    ) -> FeatureSet:
+        self.loads = [*getattr(self, "loads", []), category]
+        return super().load(dataset, category, split, wanted)
 
-    load = FeatureStore.load
-    monkeypatch.setattr(FeatureStore, "load", counted)
-    dataset = Folder(write_tiny_dataset(tmp_path / "set"))
-    plain = FeatureStore(tmp_path / "store", tiny_model(), POINTS)
-    shared = SharedStore(plain)
-    first = shared.load(dataset, "egg", "test", fpfh_cloud="sampled")
-    assert shared.load(dataset, "egg", "test") is first  # holds more than was asked for
-    more = shared.load(dataset, "egg", "test", surface=True)
+
+def test_loaded_sets_are_kept_until_memory_is_full(tmp_path: Path) -> None:
+    dataset = Folder(write_tiny_dataset(tmp_path / "data"))
+    store = Counted(tmp_path / "store", tiny_model(), POINTS)
+    cached = CachedStore(store)
+    first = cached.load(dataset, "egg", "test", Wanted(fpfh_cloud="sampled"))
+    assert cached.load(dataset, "egg", "test") is first  # holds more than was asked for
+    more = cached.load(dataset, "egg", "test", Wanted(surface=True))
     assert more.features.surface is not None
     assert more.features.fpfh is not None
-    assert shared.load(dataset, "egg", "test", fpfh_cloud="sampled") is more
-    assert loads == ["egg", "egg"]
-    none = SharedStore(plain, limit=0)
+    assert cached.load(dataset, "egg", "test", Wanted(fpfh_cloud="sampled")) is more
+    assert store.loads == ["egg", "egg"]
+    none = CachedStore(store, limit=0)
     for _ in range(2):
         assert len(none.load(dataset, "box", "test")) == 5
-    assert loads[2:] == ["box", "box"]
+    assert store.loads[2:] == ["box", "box"]
     assert none.seconds > 0
+    assert none.encoding_seconds == store.encoding_seconds > 0

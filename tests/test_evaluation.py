@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tiny import ENCODER, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
 from btp.evaluation.scoring import METRICS, CategoryScores, evaluate, mean_over_categories, score
-from btp.features.store import FeatureSet, FeatureStore
+from btp.features.store import DiskStore, FeatureSet
 from btp.models.checkpoint import new_detector
 from btp.types import Features, Scores
 
@@ -24,12 +25,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    return FeatureStore(tmp_path_factory.mktemp("store"), tiny_model(), POINTS)
+def store(tmp_path_factory: pytest.TempPathFactory) -> DiskStore:
+    return DiskStore(tmp_path_factory.mktemp("store"), tiny_model(), POINTS)
 
 
 @pytest.fixture(scope="module")
-def data(dataset: Folder, store: FeatureStore) -> FeatureSet:
+def data(dataset: Folder, store: DiskStore) -> FeatureSet:
     return store.load(dataset, "egg", "test")
 
 
@@ -91,18 +92,18 @@ def test_a_category_with_one_label_is_named_not_averaged(data: FeatureSet) -> No
 
 
 def test_the_train_category_is_never_scored(
-    dataset: Folder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    dataset: Folder, store: DiskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector = new_detector(ENCODER, RECIPE).eval()
     detector.text.copy_(torch.nn.functional.normalize(torch.randn(2, 16), dim=-1))
     loaded: list[str] = []
-    real = FeatureStore.load
+    real = DiskStore.load
 
-    def spy(self: FeatureStore, data: Folder, category: str, *args: str, **kw: bool) -> FeatureSet:
+    def spy(self: DiskStore, data: Folder, category: str, *more: Any) -> FeatureSet:
         loaded.append(category)
-        return real(self, data, category, *args, **kw)
+        return real(self, data, category, *more)
 
-    monkeypatch.setattr(FeatureStore, "load", spy)
+    monkeypatch.setattr(DiskStore, "load", spy)
     scored = [s.data.category for s in evaluate(detector, dataset, store, seen="egg")]
     assert scored == loaded == ["box", "disc"]
     assert len(list(evaluate(detector, dataset, store, seen=None))) == 3

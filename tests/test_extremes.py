@@ -10,7 +10,7 @@ from btp.data.folder import Folder
 from btp.data.prepare import normalise
 from btp.evaluation.scoring import CategoryScores
 from btp.experiments.scored_scans import ScoredScans
-from btp.features.store import FeatureStore
+from btp.features.store import DiskStore
 from btp.metrics import point_metrics
 from btp.report import extremes
 from btp.report.extremes import write_extremes
@@ -20,7 +20,7 @@ def test_each_category_s_best_and_worst_scan_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = Folder(write_tiny_dataset(tmp_path / "data"))
-    store = FeatureStore(tmp_path / "store", tiny_model(), POINTS)
+    store = DiskStore(tmp_path / "store", tiny_model(), POINTS)
     rng = np.random.default_rng(0)
     scored = {}
     for category in CATEGORIES:

@@ -10,7 +10,7 @@ from tiny import CATEGORIES, POINTS, RECIPE, tiny_model, write_tiny_dataset
 from btp.data.folder import Folder
 from btp.evaluation.scoring import score
 from btp.experiments.gains import gains, half_figures, halves
-from btp.features.store import FeatureStore
+from btp.features.store import DiskStore, load_annotated
 from btp.training.loop import train
 
 
@@ -26,7 +26,7 @@ def test_halves_share_nothing_and_hold_both_kinds() -> None:
 def test_gains_are_paired_differences_to_the_first_recipe(tmp_path: Path) -> None:
     dataset = Folder(write_tiny_dataset(tmp_path / "data", normal=4, defective=4))
     model = tiny_model()
-    store = FeatureStore(tmp_path / "store", model, POINTS)
+    store = DiskStore(tmp_path / "store", model, POINTS)
     recipes = {
         "base": RECIPE,
         "again": RECIPE,
@@ -34,7 +34,7 @@ def test_gains_are_paired_differences_to_the_first_recipe(tmp_path: Path) -> Non
     }
 
     def load(category, recipe):
-        return store.load_annotated(dataset, category, recipe)
+        return load_annotated(store, dataset, category, recipe)
 
     base, again, other = gains(CATEGORIES[:2], load, model, recipes, seeds=[1])
     assert set(again.gains.values()) <= {0.0}
@@ -55,10 +55,10 @@ def test_gains_are_paired_differences_to_the_first_recipe(tmp_path: Path) -> Non
 def test_across_means_the_other_train_categories(tmp_path: Path) -> None:
     dataset = Folder(write_tiny_dataset(tmp_path / "data", normal=4, defective=4))
     model = tiny_model()
-    store = FeatureStore(tmp_path / "store", model, POINTS)
+    store = DiskStore(tmp_path / "store", model, POINTS)
 
     def load(category, recipe):
-        return store.load_annotated(dataset, category, recipe)
+        return load_annotated(store, dataset, category, recipe)
 
     (base,) = gains(CATEGORIES, load, model, {"base": RECIPE}, seeds=[1], across=True)
     found = []

@@ -108,5 +108,5 @@ def test_the_store_bounds_the_scans_in_work(tmp_path, monkeypatch: pytest.Monkey
     for name, limit in (("wide", 100 * largest), ("narrow", 1)):
         monkeypatch.setattr(store_module, "BYTES_IN_WORK", limit)
         most.clear()
-        store_module.FeatureStore(tmp_path / name, tiny_model(), POINTS).load(data, "egg", "test")
+        store_module.DiskStore(tmp_path / name, tiny_model(), POINTS).load(data, "egg", "test")
         assert (max(most) > 1) == (name == "wide")

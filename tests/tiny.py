@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from btp.config import build
 from btp.data.folder import Folder
 from btp.data.formats import write_labelled_txt, write_pcd
-from btp.features.store import FeatureSet, FeatureStore
+from btp.features.store import DiskStore, FeatureSet, Wanted
 from btp.models.point_encoder import PointBERTConfig
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.models.text_encoder import TextConfig
@@ -60,9 +60,9 @@ def tiny_model() -> PointLanguageModel:
 
 def tiny_features(root: Path) -> FeatureSet:
     """Of the annotated scans of the tiny set's egg, written below a folder."""
-    store = FeatureStore(root / "store", tiny_model(), POINTS)
+    store = DiskStore(root / "store", tiny_model(), POINTS)
     folder = Folder(write_tiny_dataset(root / "data"))
-    return store.load(folder, "egg", "test", surface=True, fpfh_cloud="sampled")
+    return store.load(folder, "egg", "test", Wanted(surface=True, fpfh_cloud="sampled"))
 
 
 def write_tiny_dataset(root: Path, normal: int = 2, defective: int = 3) -> Path:

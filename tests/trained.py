@@ -7,7 +7,7 @@ from pathlib import Path
 from tiny import POINTS, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
-from btp.features.store import FeatureStore
+from btp.features.store import DiskStore, Wanted
 from btp.recipe import Recipe
 from btp.training.loop import train
 
@@ -24,9 +24,9 @@ SURFACE = Recipe(
 def train_tiny(root: Path) -> Path:
     """Train on the egg of the tiny set; the path of the detector."""
     model = tiny_model()
-    store = FeatureStore(root / "store", model, POINTS)
+    store = DiskStore(root / "store", model, POINTS)
     folder = Folder(write_tiny_dataset(root / "data", normal=4, defective=6))
-    data = store.load(folder, "egg", "test", surface=True, fpfh_cloud="sampled")
+    data = store.load(folder, "egg", "test", Wanted(surface=True, fpfh_cloud="sampled"))
     about = {"n_points": POINTS, "encoder_fingerprint": model.fingerprint}
     train(data, model, SURFACE, 1, root / "run", about, quiet=True)
     return root / "run" / "detector.safetensors"

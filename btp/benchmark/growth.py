@@ -17,7 +17,7 @@ from btp.benchmark.table import Growth
 from btp.benchmark.workload import make, raw_cloud
 from btp.data.folder import Folder
 from btp.data.formats import write_pcd
-from btp.features.store import FeatureStore
+from btp.features.store import DiskStore
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.types import Features
 
@@ -63,7 +63,7 @@ def _by_store(settings: Settings, encoder: EncoderConfig) -> Growth:
     for count in settings.growth_stores:
         with tempfile.TemporaryDirectory() as folder:
             data = _scans(Path(folder) / "scans", count, settings.n_points)
-            store = FeatureStore(Path(folder) / "store", _Echo(encoder), settings.n_points)
+            store = DiskStore(Path(folder) / "store", _Echo(encoder), settings.n_points)
             store.load(data, "egg", "test")
             loading = partial(store.load, data, "egg", "test")
             taken = measure(loading, settings.slow_repeats)

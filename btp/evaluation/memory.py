@@ -42,7 +42,9 @@ def point_fpfh(features: Features) -> Tensor:
         ConfigError: if the features were loaded without.
     """
     if features.point_fpfh is None:
-        raise ConfigError("the features hold no FPFH of points; load them with point_fpfh=True")
+        raise ConfigError(
+            "the features hold no FPFH of points; load them with Wanted(point_fpfh=True)"
+        )
     return features.point_fpfh / FPFH_SUM
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from btp import metrics
 from btp.data.dataset import Dataset
-from btp.features.store import FeatureSet, FeatureStore
+from btp.features.store import FeatureSet, FeatureStore, Wanted
 from btp.models.detector import Detector
 from btp.runtime.batches import batches
 from btp.types import Features, Scores
@@ -105,7 +105,7 @@ def evaluate(
     surface = detector.recipe.gfcm_input == "surface"
     for category in dataset.categories:
         if category != seen:
-            data = store.load(dataset, category, "test", surface=surface)
+            data = store.load(dataset, category, "test", Wanted(surface=surface))
             yield score(detector, data, store.model.device)
 
 

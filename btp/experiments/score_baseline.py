@@ -12,6 +12,7 @@ from btp.experiments.baselines import BaselinePlan
 from btp.experiments.measure import circumstances, measure
 from btp.experiments.record import RunRecord
 from btp.experiments.workspace import Workspace
+from btp.features.store import Wanted
 from btp.types import Features, Scores
 
 # What a memory holds: a descriptor, whether of points (or of patches), and which share is kept.
@@ -117,6 +118,6 @@ def _by_memory(plan: BaselinePlan, workspace: Workspace, category: str) -> Categ
     store = workspace.store(plan.settings.n_points, plan.settings.sampling_seed)
     describe, of_points, share = _MEMORIES[plan.name]
     with_fpfh = describe is not memory.patch_taps
-    normal = store.load(dataset, category, "train", point_fpfh=with_fpfh)
+    normal = store.load(dataset, category, "train", Wanted(point_fpfh=with_fpfh))
     bank = memory.remember(normal, describe, of_points, share, plan.settings.seed, device)
-    return score(bank, store.load(dataset, category, "test", point_fpfh=with_fpfh), device)
+    return score(bank, store.load(dataset, category, "test", Wanted(point_fpfh=with_fpfh)), device)

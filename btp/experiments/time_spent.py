@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from btp.features.cache import SharedStore
+from btp.features.cache import CachedStore
 
 ENCODING, FEATURES = "encoding", "features (preparing, loading)"
 
@@ -26,7 +26,7 @@ class TimeSpent:
     started: float = field(default_factory=time.monotonic)
 
     @contextmanager
-    def on(self, kind: str, store: SharedStore) -> Iterator[None]:
+    def on(self, kind: str, store: CachedStore) -> Iterator[None]:
         """Count a block as this kind of work, but for what its store spends on features."""
         loaded, encoded, started = store.seconds, store.encoding_seconds, time.monotonic()
         try:

@@ -10,6 +10,7 @@ from btp.errors import ConfigError, DataError
 from btp.experiments.protocol import Plan, check_category
 from btp.experiments.runs import Run
 from btp.experiments.workspace import Workspace
+from btp.features.store import load_annotated
 from btp.recipe import Recipe
 from btp.training.loop import train
 from btp.weights.state_dict import read_metadata
@@ -50,7 +51,7 @@ def train_run(
             return None
         if not (resume and is_trained(plan, workspace)):
             train(
-                store.load_annotated(workspace.dataset, plan.train_cat, plan.recipe),
+                load_annotated(store, workspace.dataset, plan.train_cat, plan.recipe),
                 workspace.model,
                 plan.recipe,
                 plan.seed,

@@ -12,8 +12,8 @@ from btp.data.dataset import Dataset
 from btp.experiments.baselines import BaselinePlan
 from btp.experiments.protocol import FIRST_SEED, Plan
 from btp.experiments.runs import Run
-from btp.features.cache import SharedStore
-from btp.features.store import FeatureStore
+from btp.features.cache import CachedStore
+from btp.features.store import DiskStore
 from btp.models.point_language import PointLanguageModel
 from btp.types import N_POINTS
 
@@ -79,7 +79,7 @@ class Workspace:
     outputs: Path
     dataset_settings: Mapping[str, Any] = field(default_factory=dict)
     commands: Commands = field(default_factory=Commands)
-    _stores: dict[tuple[int, int], SharedStore] = field(
+    _stores: dict[tuple[int, int], CachedStore] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -97,7 +97,7 @@ class Workspace:
         """Return a planned run, whether or not its folder exists yet."""
         return plan.run(self.outputs, self.encoder)
 
-    def store(self, n_points: int = N_POINTS, sampling_seed: int = 0) -> SharedStore:
+    def store(self, n_points: int = N_POINTS, sampling_seed: int = 0) -> CachedStore:
         """Return the features of scans sampled so; what was loaded of another sampling is let go.
 
         Raises:
@@ -105,7 +105,7 @@ class Workspace:
         """
         key = n_points, sampling_seed
         if key not in self._stores:
-            store = SharedStore(FeatureStore(self.features, self.model, *key))
+            store = CachedStore(DiskStore(self.features, self.model, *key))
             self._stores.clear()
             self._stores[key] = store
         return self._stores[key]

@@ -1,39 +1,16 @@
-"""A feature store that keeps what it has loaded, for many runs in one process."""
+"""A feature store that keeps in memory what it has loaded, for many runs in one process."""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
 from btp.data.dataset import Dataset
-from btp.features.store import FeatureSet, FeatureStore
+from btp.features.feature_set import NOTHING_MORE, FeatureSet, Wanted
+from btp.features.store import FeatureStore
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """Which optional parts a set was loaded with."""
-
-    surface: bool
-    fpfh_cloud: str | None
-    point_fpfh: bool
-
-    def hold(self, other: _Parts) -> bool:
-        return (
-            self.surface >= other.surface
-            and other.fpfh_cloud in (None, self.fpfh_cloud)
-            and self.point_fpfh >= other.point_fpfh
-        )
-
-    def joined(self, other: _Parts) -> _Parts:
-        return _Parts(
-            self.surface or other.surface,
-            other.fpfh_cloud or self.fpfh_cloud,
-            self.point_fpfh or other.point_fpfh,
-        )
-
-
-class SharedStore(FeatureStore):
+class CachedStore:
     """Gives every run the same loaded sets, until memory is full; what comes then is loaded anew.
 
     Runs go through all categories in turn, so that dropping the oldest set would drop the one that
@@ -45,45 +22,44 @@ class SharedStore(FeatureStore):
     """
 
     def __init__(self, store: FeatureStore, limit: int | None = None) -> None:
-        """Share a store's sets.
+        """Wrap a store.
 
         Args:
-            store: whose folder, model and settings are used.
+            store: that loads the sets.
             limit: bytes; None for a quarter of the machine's memory.
         """
-        super().__init__(store.root, store.model, store.n_points, store.seed)
+        self.model, self.n_points, self.seed = store.model, store.n_points, store.seed
         self.limit = _quarter_of_memory() if limit is None else limit
         self.seconds = 0.0
-        self._kept: dict[tuple[Dataset, str, str], tuple[_Parts, FeatureSet]] = {}
+        self._store = store
+        self._kept: dict[tuple[Dataset, str, str], tuple[Wanted, FeatureSet]] = {}
+
+    @property
+    def encoding_seconds(self) -> float:
+        """Seconds spent so far in the encoder."""
+        return self._store.encoding_seconds
 
     def load(
-        self,
-        dataset: Dataset,
-        category: str,
-        split: str,
-        surface: bool = False,
-        fpfh_cloud: str | None = None,
-        point_fpfh: bool = False,
+        self, dataset: Dataset, category: str, split: str, wanted: Wanted = NOTHING_MORE
     ) -> FeatureSet:
-        """As `FeatureStore.load`; the set may hold more optional parts than were asked for."""
+        """Load a set as `FeatureStore` does; it may hold more than was wanted."""
         started = time.monotonic()
         key = (dataset, category, split)
-        wanted = _Parts(surface, fpfh_cloud, point_fpfh)
-        parts, known = self._kept.get(key, (None, None))
-        if known is None or parts is None or not parts.hold(wanted):
-            parts = wanted if parts is None else parts.joined(wanted)
-            known = super().load(
-                dataset, category, split, parts.surface, parts.fpfh_cloud, parts.point_fpfh
-            )
-            self._keep(key, parts, known)
+        if key in self._kept:
+            held, known = self._kept[key]
+            if held.covers(wanted):
+                return known
+            wanted = held.joined(wanted)
+        loaded = self._store.load(dataset, category, split, wanted)
+        self._keep(key, wanted, loaded)
         self.seconds += time.monotonic() - started
-        return known
+        return loaded
 
-    def _keep(self, key: tuple[Dataset, str, str], parts: _Parts, data: FeatureSet) -> None:
+    def _keep(self, key: tuple[Dataset, str, str], wanted: Wanted, data: FeatureSet) -> None:
         self._kept.pop(key, None)
         used = sum(_bytes(kept) for _, kept in self._kept.values())
         if used + _bytes(data) <= self.limit:
-            self._kept[key] = (parts, data)
+            self._kept[key] = (wanted, data)
 
 
 def _bytes(data: FeatureSet) -> int:

@@ -1,16 +1,52 @@
-"""The features of a category's clouds in memory, ready to train on or to score."""
+"""The features of a category's clouds in memory: which are wanted, and the set of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from btp.features.parts import Part
+from btp.features.entries import Entry
 from btp.metrics import PointCounts
 from btp.types import Features, Sample
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of the optional features a set is to hold.
+
+    Attributes:
+        surface: surface channels (always there, if the encoder reads them).
+        fpfh_cloud: FPFH targets of the patches, on the "sampled" or the "dense" cloud (D8); None
+            for none.
+        point_fpfh: FPFH of each sampled point, on the dense cloud.
+    """
+
+    surface: bool = False
+    fpfh_cloud: str | None = None
+    point_fpfh: bool = False
+
+    def covers(self, other: Wanted) -> bool:
+        """Tell whether a set of these serves where others were asked for."""
+        return (
+            self.surface >= other.surface
+            and other.fpfh_cloud in (None, self.fpfh_cloud)
+            and self.point_fpfh >= other.point_fpfh
+        )
+
+    def joined(self, other: Wanted) -> Wanted:
+        """Ask for both; of two clouds for FPFH targets, for the other's."""
+        return Wanted(
+            self.surface or other.surface,
+            other.fpfh_cloud or self.fpfh_cloud,
+            self.point_fpfh or other.point_fpfh,
+        )
+
+
+NOTHING_MORE = Wanted()
+"""No optional features."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +76,11 @@ class FeatureSet:
 
     @property
     def is_anomalous(self) -> Tensor:
-        """Of each cloud by the dataset's listing: bool [M]."""
+        """Whether each cloud is defective by the dataset's listing: bool [M]."""
         return torch.tensor([sample.is_anomalous for sample in self.samples])
 
     def rows(self, index: Sequence[int]) -> FeatureSet:
-        """The set of some of the clouds, in this order."""
+        """Return the set of some of the clouds, in this order."""
         chosen = torch.tensor(index, dtype=torch.int64)
         return replace(
             self,
@@ -59,7 +95,7 @@ class FeatureSet:
     def batch(
         self, index: Tensor | slice, device: torch.device | str = "cpu"
     ) -> tuple[Features, Tensor]:
-        """Features in float32 and labels bool [B, N] of some of the clouds."""
+        """Return features in float32 and labels bool [B, N] of some of the clouds."""
 
         def take(tensor: Tensor) -> Tensor:
             chosen = tensor[index].to(device, non_blocking=True)
@@ -69,51 +105,31 @@ class FeatureSet:
         return features, take(self.labels)
 
 
-def joined(
-    category: str,
-    samples: Sequence[Sample],
-    clouds: Sequence[Part],
-    surfaces: Sequence[Part],
-    encoded: Sequence[Part],
-    targets: Sequence[Part],
-    described: Sequence[Part],
-) -> FeatureSet:
-    """Parts of M clouds as one set.
+def joined(category: str, samples: Sequence[Sample], entries: Sequence[Entry]) -> FeatureSet:
+    """Stack what is known of M clouds into one set.
 
     Args:
         category: of all of them.
         samples: M entries of the dataset's listing.
-        clouds: M parts, see `btp.features.parts`.
-        surfaces: M, or none.
-        encoded: M, of the encoder.
-        targets: M FPFH targets of the patches, or none.
-        described: M FPFH of the points, or none.
+        entries: of each cloud all tensors that were wanted, the same names for each.
     """
 
-    def stack(parts: Sequence[Part], name: str) -> Tensor:
-        return torch.stack([part[name] for part in parts])
+    def stack(name: str) -> Tensor:
+        return torch.stack([entry[name] for entry in entries])
 
-    def counts(part: Part) -> PointCounts:
-        prefix = "counts."
-        named = {k.removeprefix(prefix): v for k, v in part.items() if k.startswith(prefix)}
-        return PointCounts(**{k: v.numpy() for k, v in named.items()})
+    def counts(entry: Entry) -> PointCounts:
+        return PointCounts(
+            **{f.name: entry[f"counts.{f.name}"].numpy() for f in fields(PointCounts)}
+        )
 
-    region_ids = stack(clouds, "region_ids")
+    features = {f.name: stack(f.name) for f in fields(Features) if f.name in entries[0]}
+    region_ids = stack("region_ids")
     return FeatureSet(
         category=category,
         samples=tuple(samples),
-        features=Features(
-            points=stack(clouds, "points"),
-            patch_index=stack(encoded, "patch_index").long(),
-            taps=stack(encoded, "taps"),
-            cls=stack(encoded, "cls"),
-            object_embedding=stack(encoded, "object_embedding"),
-            surface=stack(surfaces, "surface") if surfaces else None,
-            fpfh=stack(targets, "fpfh") if targets else None,
-            point_fpfh=stack(described, "point_fpfh") if described else None,
-        ),
+        features=Features(**features | {"patch_index": features["patch_index"].long()}),
         labels=region_ids > 0,
-        counts=tuple(counts(part) for part in clouds),
+        counts=tuple(counts(entry) for entry in entries),
         region_ids=region_ids,
-        repeated=stack(clouds, "repeated"),
+        repeated=stack("repeated"),
     )

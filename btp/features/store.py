@@ -1,9 +1,8 @@
 """The feature store: whatever does not change during training is computed once, ever.
 
-Each cloud has up to six parts on disk: the sampled cloud, the normals of the raw one, the local
-geometry at the sampled points, the encoder's features, the patches' FPFH targets and the points'
-FPFH. A part's file name is a hash of the scan's bytes and of everything that shapes the part, so a
-changed setting finds nothing stale, and no part is computed twice.
+Each scan has entries on disk (`btp.features.entries`). An entry's file name is a hash of the scan's
+bytes and of everything that shapes the entry, so a changed setting finds nothing stale, and nothing
+is computed twice.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from filelock import FileLock
@@ -19,30 +18,69 @@ from tqdm import tqdm
 
 from btp.data.dataset import Dataset
 from btp.errors import ConfigError, DataError
-from btp.features.feature_set import FeatureSet, joined
-from btp.features.parts import Part, ScanParts, part_path, read_part, write_part
+from btp.features.entries import Entry, ScanEntries, entry_path, read_entry, write_entry
+from btp.features.feature_set import NOTHING_MORE, FeatureSet, Wanted, joined
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
 from btp.runtime.batches import batches
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
-from btp.types import N_POINTS, Features
+from btp.types import N_POINTS
 
-__all__ = ["FeatureSet", "FeatureStore"]
+__all__ = ["DiskStore", "FeatureSet", "FeatureStore", "Wanted", "load_annotated"]
 
 BATCH = 8
-# Threads: NumPy and SciPy release the interpreter lock where it matters, and share the cores
-# (`shared_cores`).
+"""Clouds encoded together."""
 WORKERS = min(8, core_count())
+"""Threads that prepare scans: NumPy and SciPy release the interpreter lock where it matters, and
+share the cores (`shared_cores`)."""
 
 T = TypeVar("T")
 
 
-class FeatureStore:
-    """Finds or makes the features of a dataset's clouds with one encoder.
+class FeatureStore(Protocol):
+    """Gives the features of a dataset's clouds, made by one encoder.
 
     Attributes:
-        encoding_seconds: spent so far in the encoder.
+        model: whose point encoder makes the features.
+        n_points: N, sampled points a cloud.
+        seed: of the sampling.
     """
+
+    model: PointLanguageModel
+    n_points: int
+    seed: int
+
+    @property
+    def encoding_seconds(self) -> float:
+        """Seconds spent so far in the encoder."""
+
+    def load(
+        self, dataset: Dataset, category: str, split: str, wanted: Wanted = NOTHING_MORE
+    ) -> FeatureSet:
+        """Load the features of one category and split; what is missing is computed and kept.
+
+        Args:
+            dataset: where the scans are.
+            category: of the dataset.
+            split: "train" or "test".
+            wanted: which optional features.
+
+        Raises:
+            DataError: if the split is empty, or a scan cannot be used; named.
+        """
+
+
+def load_annotated(
+    store: FeatureStore, dataset: Dataset, category: str, recipe: Recipe
+) -> FeatureSet:
+    """Load the features of a train category, with all that a recipe trains on."""
+    targets = recipe.fpfh_cloud if recipe.use_geometry and recipe.loss.geometry else None
+    wanted = Wanted(surface=recipe.gfcm_input == "surface", fpfh_cloud=targets)
+    return store.load(dataset, category, recipe.train_split, wanted)
+
+
+class DiskStore:
+    """A feature store in a folder; see `FeatureStore`."""
 
     def __init__(
         self, root: Path, model: PointLanguageModel, n_points: int = N_POINTS, seed: int = 0
@@ -70,135 +108,99 @@ class FeatureStore:
         self.encoding_seconds = 0.0
 
     def load(
-        self,
-        dataset: Dataset,
-        category: str,
-        split: str,
-        surface: bool = False,
-        fpfh_cloud: str | None = None,
-        point_fpfh: bool = False,
+        self, dataset: Dataset, category: str, split: str, wanted: Wanted = NOTHING_MORE
     ) -> FeatureSet:
-        """Features of one category and split; what is missing is computed and kept.
-
-        Args:
-            dataset: where the scans are.
-            category: of the dataset.
-            split: "train" or "test".
-            surface: with surface channels (always, if the encoder reads them).
-            fpfh_cloud: with FPFH targets on the "sampled" or "dense" cloud (D8); None without.
-            point_fpfh: with FPFH of each sampled point, on the dense cloud.
-
-        Raises:
-            DataError: if the split is empty, or a scan cannot be used; named.
-        """
+        """Load the features of one category and split; see `FeatureStore.load`."""
         samples = dataset.samples(category, split)
         if not samples:
             raise DataError(
                 f"{dataset.name}, {category}: no {split} scans found; check the dataset's folder"
             )
-        surface = surface or self.model.reads_surface
+        surface = wanted.surface or self.model.reads_surface
         title = f"{dataset.name} {category} {split}"
         # One process fills a category, others wait and then find it done.
         with FileLock(self._lock_path(title)):
             settings = self.root, self.n_points, self.seed
-            sources = [ScanParts(dataset, sample, *settings) for sample in samples]
-            raw = self._threaded(sources, f"prepare {title}", lambda s: _of_raw(s, surface))
-            clouds = [cloud for cloud, _ in raw]
-            surfaces = [channels for _, channels in raw] if surface else []
-            encoded = self._encoded(sources, clouds, surfaces, title)
-            targets: Sequence[Part] = []
-            if fpfh_cloud is not None:
-                targets = self._targets(sources, clouds, encoded, fpfh_cloud, title)
-            described: Sequence[Part] = []
-            if point_fpfh:
-                described = self._threaded(sources, f"fpfh {title}", ScanParts.point_fpfh)
-        return joined(category, samples, clouds, surfaces, encoded, targets, described)
-
-    def load_annotated(self, dataset: Dataset, category: str, recipe: Recipe) -> FeatureSet:
-        """Features of a train category, with all that a recipe trains on."""
-        return self.load(
-            dataset,
-            category,
-            recipe.train_split,
-            surface=recipe.gfcm_input == "surface",
-            fpfh_cloud=recipe.fpfh_cloud if recipe.use_geometry and recipe.loss.geometry else None,
-        )
+            scans = [ScanEntries(dataset, sample, *settings) for sample in samples]
+            made = [self._threaded(scans, f"prepare {title}", lambda scan: scan.raw(surface))]
+            made.append(self._encoded(scans, made[0], f"encode {title}"))
+            if wanted.fpfh_cloud is not None:
+                made.append(self._targets(scans, made, wanted.fpfh_cloud, f"fpfh {title}"))
+            if wanted.point_fpfh:
+                made.append(self._threaded(scans, f"fpfh {title}", ScanEntries.point_fpfh))
+        return joined(category, samples, _merged(made))
 
     def _lock_path(self, title: str) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
         return self.root / f".{title.replace(' ', '-').replace('/', '-')}.lock"
 
     def _threaded(
-        self, sources: Sequence[ScanParts], title: str, make: Callable[[ScanParts], T]
+        self, scans: Sequence[ScanEntries], title: str, make: Callable[[ScanEntries], T]
     ) -> list[T]:
-        def run(source: ScanParts) -> T:
-            result = make(source)
-            source.release()
+        def run(scan: ScanEntries) -> T:
+            result = make(scan)
+            scan.release()
             return result
 
-        sizes = [source.size for source in sources]
-        made = map_within(run, sources, sizes, BYTES_IN_WORK, WORKERS)
-        return list(tqdm(made, title, len(sources), leave=False))
+        sizes = [scan.size for scan in scans]
+        made = map_within(run, scans, sizes, BYTES_IN_WORK, WORKERS)
+        return list(tqdm(made, title, len(scans), leave=False))
 
     def _encoded(
-        self,
-        sources: Sequence[ScanParts],
-        clouds: Sequence[Part],
-        surfaces: Sequence[Part],
-        title: str,
-    ) -> list[Part]:
+        self, scans: Sequence[ScanEntries], clouds: Sequence[Entry], title: str
+    ) -> list[Entry]:
+        """The encoder's entry of each scan, found or made."""
         weights = self.model.fingerprint
-        paths = [part_path(self.root, "features", source.key, weights) for source in sources]
-        parts = [read_part(path) for path in paths]
-        missing = [i for i, part in enumerate(parts) if part is None]
-        bar = tqdm(total=len(missing), desc=f"encode {title}", leave=False, disable=not missing)
+        paths = [entry_path(self.root, "features", scan.key, weights) for scan in scans]
+        entries = [read_entry(path) for path in paths]
+        missing = [i for i, entry in enumerate(entries) if entry is None]
+        bar = tqdm(total=len(missing), desc=title, leave=False, disable=not missing)
         for chunk in batches(len(missing), BATCH):
             rows = missing[chunk]
-            points = torch.stack([clouds[i]["points"] for i in rows])
-            extra = None
-            if self.model.reads_surface:
-                extra = torch.stack([surfaces[i]["surface"] for i in rows]).float()
-                extra = extra.to(self.model.device)
-            started = time.monotonic()
-            with torch.inference_mode():
-                encoded = _split(self.model.encode(points.to(self.model.device), extra))
-            self.encoding_seconds += time.monotonic() - started
-            for row, part in zip(rows, encoded, strict=True):
-                write_part(paths[row], part)
-                parts[row] = part
+            made = self._encode([clouds[i] for i in rows])
+            for row, entry in zip(rows, made, strict=True):
+                write_entry(paths[row], entry)
+                entries[row] = entry
             bar.update(len(rows))
         bar.close()
-        return [part for part in parts if part is not None]
+        return [entry for entry in entries if entry is not None]
+
+    def _encode(self, clouds: Sequence[Entry]) -> list[Entry]:
+        """The encoder's entries of some clouds, taps in 16 bit."""
+
+        def stack(name: str) -> torch.Tensor:
+            return torch.stack([cloud[name] for cloud in clouds]).float().to(self.model.device)
+
+        surface = stack("surface") if self.model.reads_surface else None
+        points = stack("points")
+        started = time.monotonic()
+        with torch.inference_mode():
+            features = self.model.encode(points, surface)
+            batch = {
+                "taps": features.taps.half().cpu(),
+                "cls": features.cls.cpu(),
+                "object_embedding": features.object_embedding.cpu(),
+                "patch_index": features.patch_index.to(torch.int32).cpu(),
+            }
+        self.encoding_seconds += time.monotonic() - started
+        return [{k: v[i].clone() for k, v in batch.items()} for i in range(len(clouds))]
 
     def _targets(
         self,
-        sources: Sequence[ScanParts],
-        clouds: Sequence[Part],
-        encoded: Sequence[Part],
+        scans: Sequence[ScanEntries],
+        made: Sequence[Sequence[Entry]],
         fpfh_cloud: str,
         title: str,
-    ) -> list[Part]:
-        layout = {id(s): (c, e) for s, c, e in zip(sources, clouds, encoded, strict=True)}
-
-        def target(source: ScanParts) -> Part:
-            cloud, features = layout[id(source)]
-            return source.patch_targets(fpfh_cloud, cloud, features["patch_index"])
-
-        return self._threaded(sources, f"fpfh {title}", target)
+    ) -> list[Entry]:
+        """The FPFH targets of each scan's patches."""
+        known = {id(scan): entry for scan, entry in zip(scans, _merged(made), strict=True)}
+        return self._threaded(
+            scans, title, lambda scan: scan.patch_targets(fpfh_cloud, known[id(scan)])
+        )
 
 
-def _of_raw(source: ScanParts, surface: bool) -> tuple[Part, Part]:
-    """The sampled cloud and its surface channels, from one reading of the scan."""
-    cloud = source.cloud()
-    return cloud, source.surface(cloud) if surface else {}
-
-
-def _split(features: Features) -> list[Part]:
-    """The encoder's part of each cloud of a batch, taps in 16 bit."""
-    batch = {
-        "taps": features.taps.half().cpu(),
-        "cls": features.cls.cpu(),
-        "object_embedding": features.object_embedding.cpu(),
-        "patch_index": features.patch_index.to(torch.int32).cpu(),
-    }
-    return [{k: v[i].clone() for k, v in batch.items()} for i in range(len(features.cls))]
+def _merged(made: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """One entry a scan from several lists of them."""
+    return [
+        {k: v for entry in entries for k, v in entry.items()} for entries in zip(*made, strict=True)
+    ]

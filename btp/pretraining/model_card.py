@@ -23,7 +23,7 @@ from btp.data.synthesis import demo
 from btp.data.synthesis.scanner import SetSize
 from btp.evaluation.scoring import evaluate, mean_over_categories
 from btp.experiments.runs import find_runs
-from btp.features.store import FeatureStore
+from btp.features.store import DiskStore, FeatureStore
 from btp.inspect.predictor import Inspector, load
 from btp.models.checkpoint import load_detector
 from btp.models.point_language import PointLanguageModel
@@ -102,7 +102,7 @@ def quick_check(folder: Path) -> dict[str, float | str]:
     with TemporaryDirectory() as temporary:
         root = Path(temporary)
         demo.generate(root / "demo", CHECK_SEED, CHECK_CATEGORIES, SetSize(0, 6, 6), workers=1)
-        store = FeatureStore(root / "store", PointLanguageModel(encoder), about["n_points"])
+        store = DiskStore(root / "store", PointLanguageModel(encoder), about["n_points"])
         figures = embedded_figures(folder / "detector.safetensors", Folder(root / "demo"), store)
     files = {name: file_sha256(folder / f"{name}.safetensors") for name in FILES}
     return {name: figures[name] for name in SHOWN} | files

@@ -1,8 +1,8 @@
-"""The parts of a scan that are computed once and kept, each in a file named by what shapes it.
+"""What is computed of a scan once and kept: entries, each a file named by all that shapes it.
 
-From the raw scan: the sampled cloud with its labels, the local geometry at its points, the FPFH
-targets of the patches and the FPFH of the points. The encoder's part is made from those, by the
-store.
+A scan has up to six entries. From the raw cloud: the sampled points with their labels, the normals,
+the local geometry at the sampled points, the FPFH targets of the patches, and the FPFH of the
+points. The sixth is the encoder's, which the store makes from these.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ from btp.metrics import count_points, regions
 from btp.runtime.files import file_size, write_bytes
 from btp.types import N_POINTS, Prepared, Sample
 
-FORMAT = "3"  # part of every key: raise it when any part's meaning changes
+FORMAT = "3"
+"""Goes into the name of every entry: raise it when the values of any entry change."""
 
-Part = dict[str, Tensor]
+Entry = dict[str, Tensor]
+"""Tensors by name, those of one scan and one file."""
 
 
-class ScanParts:
-    """The parts of one scan, each found or made; it is read only if some part is missing."""
+class ScanEntries:
+    """Finds or makes the entries of one scan, which is read only if one of them is missing."""
 
     def __init__(
         self, dataset: Dataset, sample: Sample, root: Path, n_points: int, seed: int
     ) -> None:
-        """Nothing is read yet.
+        """Name the scan; nothing is read yet.
 
         Args:
             dataset: that reads the scan.
@@ -61,7 +63,7 @@ class ScanParts:
 
     @property
     def key(self) -> str:
-        """Hash of the bytes that are read, and of the sampling."""
+        """Hash of the scan's bytes and of the settings of its sampling."""
         return self._key(self.n_points)
 
     def _key(self, n_points: int) -> str:
@@ -96,16 +98,25 @@ class ScanParts:
         return self._prepared
 
     def release(self) -> None:
-        """Drop the raw cloud."""
+        """Drop the raw cloud, which may be large."""
         self._prepared = None
 
-    def cloud(self) -> Part:
-        """Sampled points, the maps between them and the raw cloud, and the labels of both."""
-        part = find_part(part_path(self.root, "clouds", self.key), self._make_cloud)
-        del part["nearest"]  # as long as the raw cloud, and no one needs it once labels are counted
-        return part
+    def raw(self, surface: bool) -> Entry:
+        """Return what comes of the raw cloud alone, from one reading of it.
 
-    def _make_cloud(self) -> Part:
+        Args:
+            surface: with the surface channels.
+        """
+        cloud = self._cloud()
+        return cloud | self._surface(cloud["rows"].numpy()) if surface else cloud
+
+    def _cloud(self) -> Entry:
+        """Sampled points, the maps between them and the raw cloud, and the labels of both."""
+        entry = find_entry(entry_path(self.root, "clouds", self.key), self._make_cloud)
+        del entry["nearest"]  # as long as the raw cloud; its use ended when labels were counted
+        return entry
+
+    def _make_cloud(self) -> Entry:
         prepared = self.prepared
         labels = prepared.labels
         if labels is None:
@@ -123,9 +134,9 @@ class ScanParts:
             **{f"counts.{k}": torch.as_tensor(v) for k, v in asdict(counts).items()},
         }
 
-    def surface(self, cloud: Part) -> Part:
-        """Surface channels of the sampled points of `cloud`, from the raw one, in 16 bit."""
-        geometry = self._local_geometry(cloud["rows"].numpy())
+    def _surface(self, rows: NDArray[np.int64]) -> Entry:
+        """Surface channels [N, F] at the sampled rows [N], in 16 bit."""
+        geometry = self._local_geometry(rows)
         return {"surface": torch.from_numpy(surface_channels(geometry)).half()}
 
     def _local_geometry(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -134,91 +145,96 @@ class ScanParts:
         What was known changes the rest by rounding at most.
         """
         scan = self._scan_digest().hexdigest()
-        path = part_path(self.root, "geometry", scan, self.seed)
-        known = _first_known(read_part(path), rows)
+        path = entry_path(self.root, "geometry", scan, self.seed)
+        known = _first_known(read_entry(path), rows)
         if len(known) == len(rows):
             return known
         dense = self.prepared.dense
-        kept = part_path(self.root, "normals", scan)
-        normals = find_part(kept, lambda: {"normals": torch.from_numpy(dense_normals(dense))})
+        kept = entry_path(self.root, "normals", scan)
+        normals = find_entry(kept, lambda: {"normals": torch.from_numpy(dense_normals(dense))})
         more = local_geometry(dense, rows[len(known) :], normals=normals["normals"].numpy())
         geometry = np.concatenate([known, more])
-        write_part(path, {"rows": torch.from_numpy(rows), "geometry": torch.from_numpy(geometry)})
+        write_entry(path, {"rows": torch.from_numpy(rows), "geometry": torch.from_numpy(geometry)})
         return geometry
 
-    def patch_targets(self, fpfh_cloud: str, cloud: Part, patch_index: Tensor) -> Part:
-        """FPFH targets of the patches."""
-        index = patch_index.numpy().astype(np.int64)
+    def patch_targets(self, fpfh_cloud: str, known: Entry) -> Entry:
+        """Return the FPFH targets [G, 33] of the patches.
 
-        def make() -> Part:
+        Args:
+            fpfh_cloud: "sampled" or "dense" (D8).
+            known: the sampled points, their rows and the patches.
+        """
+        index = known["patch_index"].numpy().astype(np.int64)
+
+        def make() -> Entry:
             if fpfh_cloud == "dense":
-                described = dense_fpfh(self.prepared.dense, cloud["rows"].numpy())
+                described = dense_fpfh(self.prepared.dense, known["rows"].numpy())
                 self.point_fpfh(described)  # kept for the baselines: a quarter second a scan
             else:
-                described = fpfh(cloud["points"].numpy())
+                described = fpfh(known["points"].numpy())
             return {"fpfh": torch.from_numpy(patch_fpfh(described, index))}
 
         layout = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
-        return find_part(part_path(self.root, f"fpfh-{fpfh_cloud}", self.key, layout), make)
+        return find_entry(entry_path(self.root, f"fpfh-{fpfh_cloud}", self.key, layout), make)
 
-    def point_fpfh(self, described: NDArray[np.float32] | None = None) -> Part:
-        """FPFH of the sampled points on the dense cloud, in 16 bit.
+    def point_fpfh(self, described: NDArray[np.float32] | None = None) -> Entry:
+        """Return FPFH [N, 33] of the sampled points on the dense cloud, in 16 bit.
 
         Args:
             described: [N, 33], where it was computed already.
         """
 
-        def make() -> Part:
+        def make() -> Entry:
             known = described
             if known is None:
                 known = dense_fpfh(self.prepared.dense, self.prepared.rows)
             return {"point_fpfh": torch.from_numpy(known).half()}
 
-        return find_part(part_path(self.root, "fpfh-points", self.key), make)
+        return find_entry(entry_path(self.root, "fpfh-points", self.key), make)
 
 
-def _first_known(part: Part | None, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Geometry of the first of `rows`, as many as `part` holds: float32 [M, F]."""
-    if part is None:
+def _first_known(entry: Entry | None, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Geometry of the first of `rows`, as many as `entry` holds: float32 [M, F]."""
+    if entry is None:
         return np.empty((0, len(channel_names())), np.float32)
-    shared = min(len(rows), len(part["rows"]))
+    shared = min(len(rows), len(entry["rows"]))
     # another version of the sampler may choose others
-    same = np.array_equal(part["rows"][:shared], rows[:shared])
-    return np.asarray(part["geometry"][: shared if same else 0])
+    same = np.array_equal(entry["rows"][:shared], rows[:shared])
+    return np.asarray(entry["geometry"][: shared if same else 0])
 
 
-def part_path(root: Path, part: str, *key: object) -> Path:
-    """File of one part.
+def entry_path(root: Path, kind: str, *key: object) -> Path:
+    """Return the file of an entry.
 
     Args:
-        root: of the store.
-        part: its kind.
+        root: folder of the store.
+        kind: a word for what the entry holds, the name of its folder.
         key: all that shapes it.
     """
     digest = hashlib.blake2b(repr((FORMAT, *key)).encode(), digest_size=16).hexdigest()
-    return root / part / digest[:2] / f"{digest}.safetensors"
+    return root / kind / digest[:2] / f"{digest}.safetensors"
 
 
-def find_part(path: Path, make: Callable[[], Part]) -> Part:
-    """The part in a file; made and written where there is none."""
-    part = read_part(path)
-    if part is None:
-        part = make()
-        write_part(path, part)
-    return part
+def find_entry(path: Path, make: Callable[[], Entry]) -> Entry:
+    """Read an entry; make and write it where there is none."""
+    entry = read_entry(path)
+    if entry is None:
+        entry = make()
+        write_entry(path, entry)
+    return entry
 
 
-def read_part(path: Path) -> Part | None:
-    """The part in a file; None where it is absent or damaged."""
+def read_entry(path: Path) -> Entry | None:
+    """Read an entry; None where it is absent or damaged."""
     try:
         return dict(load_file(path))
     except FileNotFoundError:
         return None
-    except (SafetensorError, OSError):  # a disk fault; the part can be made again
+    except (SafetensorError, OSError):  # a disk fault; the entry can be made again
         return None
 
 
-def write_part(path: Path, part: Part) -> None:
-    """Write a part, whole or not at all."""
-    content = save({name: tensor.contiguous() for name, tensor in part.items()})
+def write_entry(path: Path, entry: Entry) -> None:
+    """Write an entry, whole or not at all."""
+    content = save({name: tensor.contiguous() for name, tensor in entry.items()})
     write_bytes(path, content)
