@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from btp.data.anomaly_shapenet import NEW_CATEGORIES, AnomalyShapeNet
-from btp.data.dataset import Benchmark
+from btp.data.benchmark import Benchmark
+from btp.data.catalog import open_dataset
 from btp.data.folder import Folder
 from btp.data.formats import write_labelled_txt, write_pcd, write_ply
 from btp.data.real3d import Real3D
 from btp.errors import ConfigError, DataError
-from btp.runtime.files import file_sketch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*going on with what is there")
 
@@ -315,19 +315,22 @@ def test_the_fingerprint_is_of_names_and_contents_not_of_the_machine(tmp_path: P
     assert Folder(root).fingerprint() != known
 
 
-def test_a_large_file_is_told_apart_by_blocks_from_its_first_byte_to_its_last(
-    tmp_path: Path,
+def test_datasets_are_opened_by_name(own: Path) -> None:
+    assert open_dataset("folder", own.parent).categories == ("bracket",)
+    with pytest.raises(ConfigError, match="'shapenet' is not known; expected one of demo, real3d"):
+        open_dataset("shapenet", own.parent)
+    with pytest.raises(ConfigError, match="folder has no option seed; expected none besides"):
+        open_dataset("folder", own.parent, seed=1)
+    with pytest.raises(ConfigError, match="no option missing; expected allow_missing or include_"):
+        open_dataset("anomaly_shapenet", own.parent, missing=True)
+
+
+def test_a_fault_inside_a_reader_is_not_taken_for_a_wrong_option(
+    own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = bytearray(1 << 20)
-    path = tmp_path / "large"
-    path.write_bytes(content)
-    sketches = {file_sketch(path)}
-    for changed in (0, len(content) // 7, len(content) - 1):
-        other = content.copy()
-        other[changed] = 1
-        path = tmp_path / f"changed{changed}"
-        path.write_bytes(other)
-        sketches.add(file_sketch(path))
-    path.write_bytes(content + b"\0")
-    sketches.add(file_sketch(path))
-    assert len(sketches) == 5
+    def broken(*_: object) -> None:
+        raise TypeError("a fault of the program")
+
+    monkeypatch.setattr(Folder, "_check_labels", broken)
+    with pytest.raises(TypeError, match="a fault of the program"):
+        open_dataset("folder", own.parent)

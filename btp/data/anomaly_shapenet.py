@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from btp.data.dataset import Benchmark, category_folders, require_categories
+from btp.data.benchmark import Benchmark
+from btp.data.dataset import category_folders, require_categories
 
 NEW_CATEGORIES = (
     *("cabinet0", "cap1", "cap2", "chair0", "cup2", "desk0", "knife0", "knife1", "microphone1"),

@@ -1,7 +1,9 @@
-"""Datasets by name."""
+"""Datasets, opened by name."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,19 @@ from btp.data.real3d import Real3D
 from btp.data.synthesis import demo
 from btp.errors import ConfigError
 
-NAMES = ("demo", "real3d", "anomaly_shapenet", "folder")
+READERS: dict[str, Callable[..., Dataset]] = {
+    "demo": Folder,
+    "real3d": Real3D,
+    "anomaly_shapenet": AnomalyShapeNet,
+    "folder": Folder,
+}
 
 
 def open_dataset(name: str, root: str | Path, **options: Any) -> Dataset:
-    """Open a dataset.
+    """Open a dataset by its name, and check its options.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `READERS`.
         root: its folder; the demo set is generated there if it is absent.
         options: of the dataset's class, such as `allow_missing`.
 
@@ -27,15 +34,20 @@ def open_dataset(name: str, root: str | Path, **options: Any) -> Dataset:
         ConfigError: for an unknown name or option.
         DataError: if the folder is absent or incomplete.
     """
-    try:
-        if name == "demo":
-            return Folder(demo.ensure(Path(root)), name, **options)
-        if name == "folder":
-            return Folder(root, **options)
-        if name == "real3d":
-            return Real3D(root, **options)
-        if name == "anomaly_shapenet":
-            return AnomalyShapeNet(root, **options)
-    except TypeError as error:
-        raise ConfigError(f"dataset.{error} (dataset {name})") from error
-    raise ConfigError(f"dataset {name!r} is not known; expected one of {', '.join(NAMES)}")
+    if name not in READERS:
+        raise ConfigError(f"dataset {name!r} is not known; expected one of {', '.join(READERS)}")
+    reader = READERS[name]
+    _check_options(name, reader, options)
+    if name == "demo":
+        return Folder(demo.ensure(Path(root)), name)
+    return reader(root, **options)
+
+
+def _check_options(name: str, reader: Callable[..., Dataset], options: Iterable[str]) -> None:
+    known = [each for each in inspect.signature(reader).parameters if each not in ("root", "name")]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise ConfigError(
+            f"dataset {name} has no option {', '.join(unknown)}; expected "
+            f"{' or '.join(known) or 'none besides name and root'}"
+        )

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from btp.data.formats import read_labelled_points, read_points
 from btp.errors import ConfigError, DataError
-from btp.runtime.files import file_sketch
+from btp.runtime.files import FileSketches
 from btp.types import Cloud, Sample
 
 SPLITS = ("test", "train")
-_SHOWN = 40  # names listed in an error before "and n more"
+_SHOWN = 40
+"""Names listed in an error before "and n more"."""
 
 
 class Dataset(ABC):
@@ -36,6 +34,7 @@ class Dataset(ABC):
     def __init__(self, folders: Mapping[str, Path]) -> None:
         """Take the folder of each category."""
         self._folders = dict(sorted(folders.items()))
+        self._sketches = FileSketches()
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -64,22 +63,22 @@ class Dataset(ABC):
         return sorted(listed, key=lambda sample: sample.name)
 
     def problems(self) -> str:
-        """What is missing or unexpected; "" where nothing is known to be."""
+        """Describe what is missing or unexpected; "" where nothing is known to be."""
         return ""
 
     def fingerprint(self) -> str:
-        """Changes when a test scan or label file is added, removed or replaced by another.
+        """Return 16 hexadecimal digits that change with any test scan or label file.
 
-        A copy of the data set on another machine has the same: it is of names and contents, those
-        of scans as `file_sketch` sees them. A corrected label may keep a file's size, so
-        label files count whole.
+        A copy of the data set on another machine has the same: names and contents count, those of
+        scans as `FileSketches` sees them. A corrected label may keep a file's size, so label files
+        count whole.
         """
         digest = hashlib.blake2b(digest_size=8)
         for category in self.categories:
             for sample in self.samples(category, "test"):
                 for path in (sample.path, sample.label_path):
                     if path is not None and path.is_file():
-                        sketch = file_sketch(path, whole=path == sample.label_path)
+                        sketch = self._sketches.sketch(path, whole=path == sample.label_path)
                         digest.update(f"{category}/{path.name} {sketch} ".encode())
         return digest.hexdigest()
 
@@ -122,102 +121,8 @@ class Dataset(ABC):
         return label_folder(self._folders[category]) / f"{path.stem}.txt"
 
 
-class Benchmark(Dataset):
-    """A published dataset, checked file by file against the inventory that ships with BTP."""
-
-    def __init__(self, folders: Mapping[str, Path], allow_missing: bool) -> None:
-        """Take the folder of each category.
-
-        Args:
-            folders: by category.
-            allow_missing: warn about an incomplete download, and go on with what is there.
-
-        Raises:
-            DataError: if the download is incomplete; see `problems`.
-        """
-        super().__init__(folders)
-        problems = self.problems()
-        if problems and allow_missing:
-            warnings.warn(f"{self.name}: going on with what is there: {problems}", stacklevel=2)
-        elif problems:
-            raise DataError(
-                f"{self.name}: the data on disk is not the published set. {problems}. Complete "
-                "the download, or set dataset.allow_missing=true to go on without."
-            )
-
-    def problems(self) -> str:
-        """How many and which files are missing, empty or unexpected; "" if the set is complete."""
-        problems = [
-            f"{len(names)} {kind}: {_shortened(names)}"
-            for kind, names in (
-                ("missing", self.missing()),
-                ("empty (0 bytes; 7z does this to RAR archives, use unar)", self.empty()),
-                ("unexpected", self.unexpected()),
-            )
-            if names
-        ]
-        return "; ".join(problems)
-
-    def missing(self) -> list[str]:
-        """Name the published categories, scans and label files that are not on disk."""
-        expected = self._expected()
-        found = self._found()
-        absent = sorted(set(expected) - set(self._folders))
-        missing = [f"{category}/ (the whole category)" for category in absent]
-        for category in self._folders:
-            files = set(expected.get(category, ())) | set(self._needed_labels(category))
-            missing += sorted(files - found[category].keys())
-        return missing
-
-    def unexpected(self) -> list[str]:
-        """Name the categories, scans and label files on disk that were not published."""
-        expected = self._expected()
-        found = self._found()
-        unknown = [
-            f"{name}/ (the whole category)" for name in self._folders if name not in expected
-        ]
-        known = (name for name in self._folders if expected.get(name))
-        return unknown + [
-            file for name in known for file in sorted(found[name].keys() - set(expected[name]))
-        ]
-
-    def empty(self) -> list[str]:
-        """Name the scans and label files of 0 bytes."""
-        return [
-            file
-            for files in self._found().values()
-            for file, path in sorted(files.items())
-            if path.stat().st_size == 0
-        ]
-
-    def _expected(self) -> dict[str, list[str]]:
-        """Category -> its published files; none where only the category's name is known."""
-        inventory = resources.files("btp.data") / "inventories" / f"{self.name}.csv"
-        expected: dict[str, list[str]] = {}
-        with inventory.open(encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                files = expected.setdefault(row["category"], [])
-                files.append(f"{row['category']}/{row['split']}/{row['file']}")
-                if row["gt_file"]:
-                    files.append(f"{row['category']}/gt/{row['gt_file']}")
-        return expected
-
-    def _found(self) -> dict[str, dict[str, Path]]:
-        """Category -> file as the inventory writes it -> path."""
-        found: dict[str, dict[str, Path]] = {}
-        for category, folder in self._folders.items():
-            files = [(split, path) for split in SPLITS for path in self._scans(category, split)]
-            files += [("gt", path) for path in visible_files(label_folder(folder), (".txt",))]
-            found[category] = {f"{category}/{part}/{path.name}": path for part, path in files}
-        return found
-
-    def _needed_labels(self, category: str) -> list[str]:
-        samples = (self._sample(category, "test", path) for path in self._scans(category, "test"))
-        return [f"{category}/gt/{s.label_path.name}" for s in samples if s.label_path]
-
-
 def category_folders(root: Path) -> dict[str, Path]:
-    """The folders in `root` that have a train or test folder in them, by name."""
+    """List the folders in `root` that have a train or test folder in them, by name."""
     if not root.is_dir():
         return {}
     return {
@@ -236,18 +141,18 @@ def require_categories(folders: Mapping[str, Path], root: Path, expected: str) -
     if folders:
         return
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    found = f"holds {_shortened(names)}" if names else "no such folder, or an empty one"
+    found = f"holds {shortened(names)}" if names else "no such folder, or an empty one"
     raise DataError(f"{root}: {found}; {expected}")
 
 
 def label_folder(category: Path) -> Path:
-    """The folder of label files: "gt" in any case, since the benchmarks write it differently."""
+    """Return the folder of label files, "gt" in any case: the benchmarks write it differently."""
     folders = sorted(path for path in category.iterdir() if path.name.lower() == "gt")
     return folders[0] if folders else category / "gt"
 
 
 def visible_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """The files of these kinds in a folder, sorted, without hidden ones; none if it is absent."""
+    """List the files of some kinds in a folder, sorted, without hidden ones; none if there is none."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -263,6 +168,7 @@ def _unknown_category(dataset: str, category: str, known: tuple[str, ...]) -> st
     return f"{dataset}: unknown category '{category}', expected one of {', '.join(known)}.{hint}"
 
 
-def _shortened(names: list[str]) -> str:
+def shortened(names: list[str]) -> str:
+    """Join names for a message; of very many the first only."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from btp.data.dataset import Benchmark, category_folders, require_categories
+from btp.data.benchmark import Benchmark
+from btp.data.dataset import category_folders, require_categories
 
 
 class Real3D(Benchmark):

@@ -1,8 +1,7 @@
-"""Writing files so that a reader, another process or a crash never sees half of one."""
+"""Files written so that nobody ever sees half of one, and told apart by their content."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import tempfile
@@ -12,7 +11,10 @@ from typing import IO, Any
 
 from btp.errors import DataError
 
-_BLOCKS, _BLOCK = 8, 8192  # that a large file is known by, and bytes of each
+_BLOCKS = 8
+"""Blocks by which a large file is known."""
+_BLOCK = 8192
+"""Bytes of each of them."""
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -48,12 +50,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file; 0 if it is not there."""
+    """Return the bytes of a file; 0 if it is not there."""
     return path.stat().st_size if path.is_file() else 0
 
 
 def file_digest(path: Path) -> str:
-    """Changes with the content of a file: 32 hexadecimal digits.
+    """Return 32 hexadecimal digits that change with the content of a file.
 
     Raises:
         DataError: if it cannot be read.
@@ -64,26 +66,37 @@ def file_digest(path: Path) -> str:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
 
 
-def file_sketch(path: Path, whole: bool = False) -> str:
-    """Tells files apart without reading large ones whole: 32 hexadecimal digits.
+class FileSketches:
+    """Tells files apart without reading large ones whole, each once as long as it stays as it is.
 
-    Of the size and of eight blocks from the first byte to the last, so that it is the same on every
-    machine. A change between the blocks that keeps the size is not seen.
-
-    Args:
-        path: of the file.
-        whole: read all of it, so that every change is seen.
-
-    Raises:
-        OSError: if it cannot be read.
+    A sketch is a hash of the size and of eight blocks from the first byte to the last, so that it
+    is the same on every machine. A change between the blocks that keeps the size is not seen.
     """
-    status = path.stat()
-    return _sketch(path, whole, status.st_size, status.st_mtime_ns)
+
+    def __init__(self) -> None:
+        """Know no file yet."""
+        self._known: dict[tuple[Path, bool], tuple[tuple[int, int], str]] = {}
+
+    def sketch(self, path: Path, whole: bool = False) -> str:
+        """Return 32 hexadecimal digits that differ for different files.
+
+        Args:
+            path: of the file.
+            whole: read all of it, so that every change is seen.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        status = path.stat()
+        state = status.st_size, status.st_mtime_ns  # tells whether what was read still holds
+        known = self._known.get((path, whole))
+        if known is None or known[0] != state:
+            known = state, _sketch(path, whole, status.st_size)
+            self._known[path, whole] = known
+        return known[1]
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _sketch(path: Path, whole: bool, size: int, written_ns: int) -> str:
-    """The time of writing only tells whether what was read before still holds."""
+def _sketch(path: Path, whole: bool, size: int) -> str:
     if whole:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     digest = hashlib.blake2b(f"{size} ".encode(), digest_size=16)
@@ -96,10 +109,10 @@ def _sketch(path: Path, whole: bool, size: int, written_ns: int) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes in the same way."""
+    """Write bytes as `write_atomically` does."""
     write_atomically(path, lambda file: file.write(content))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text in the same way."""
+    """Write UTF-8 text as `write_atomically` does."""
     write_bytes(path, text.encode())
