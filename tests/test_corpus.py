@@ -12,9 +12,9 @@ from btp.models.text_encoder import tokenize
 from btp.pretraining.corpus.bars import _bore, _jointed, _jointed_nouns
 from btp.pretraining.corpus.captions import BAD, DEFECTS, GOOD
 from btp.pretraining.corpus.detail import DETAILS
+from btp.pretraining.corpus.extra_solids import hull, limbs, loft, loop, radial
 from btp.pretraining.corpus.families import FAMILIES, draw_family
 from btp.pretraining.corpus.items import POINTS, generate
-from btp.pretraining.corpus.solids import hull, limbs, loft, loop, radial
 from btp.pretraining.corpus.turned import _hollow, _stem, _turned_nouns, threaded
 
 ITEMS = [generate(7, index) for index in range(40)]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from btp.data.synthesis import defects
-from btp.data.synthesis.places import object_radius
+from btp.data.synthesis.areas import object_radius
 from btp.errors import ConfigError, DataError
 
 N = 8000

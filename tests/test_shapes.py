@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from btp.data.synthesis.shapes import CATEGORIES, individual, surface
+from btp.data.synthesis.shapes import CATEGORIES, individual
 
 
 @pytest.mark.parametrize("category", sorted(CATEGORIES))
 def test_a_category_gives_a_surface_with_outward_normals(category: str) -> None:
     solid = CATEGORIES[category](np.random.default_rng(0))
-    points, normals = surface(category, 20_000, np.random.default_rng(0))
-    assert points.dtype == normals.dtype == np.float32
+    rng = np.random.default_rng(0)
+    points, normals = individual(category, rng)(20_000, rng)
     assert points.shape == normals.shape == (20_000, 3)
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5)
     assert solid.contains((points - 4e-3 * normals).astype(float)).mean() > 0.98

@@ -152,7 +152,7 @@ def label_folder(category: Path) -> Path:
 
 
 def visible_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """List the files of some kinds in a folder, sorted, without hidden ones; none if there is none."""
+    """List the files of some kinds in a folder that may be absent, sorted, without hidden ones."""
     if not folder.is_dir():
         return []
     return sorted(

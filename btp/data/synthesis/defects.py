@@ -11,14 +11,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from btp.data.synthesis.places import (
-    Patch,
-    Surface,
+from btp.data.synthesis.areas import (
+    Area,
+    OrientedCloud,
     choose_end,
     choose_place,
-    line_patch,
+    line_area,
     object_radius,
-    round_patch,
+    round_area,
     smooth_noise,
 )
 from btp.errors import ConfigError, DataError
@@ -76,45 +76,45 @@ def apply(
     share = rng.uniform(FRACTION[0], high) if fraction is None else fraction
     radius = object_radius(points)
     extent = radius * (rng.uniform(*DEPTH) if depth is None else depth)
-    surface = Surface(points.astype(np.float64), normals.astype(np.float64), radius)
-    moved, labels, kept = KINDS[kind](surface, round(share * len(points)), extent, rng)
+    cloud = OrientedCloud(points.astype(np.float64), normals.astype(np.float64), radius)
+    moved, labels, kept = KINDS[kind](cloud, round(share * len(points)), extent, rng)
     return moved[kept].astype(np.float32), labels[kept]
 
 
 Outcome = tuple[Array, Mask, Mask]  # moved points [N, 3], labels [N], kept [N]
 
 
-def _bulge(surface: Surface, count: int, depth: float, rng: np.random.Generator) -> Outcome:
-    row, _ = choose_place(surface, 0.0, rng)
-    return _swell(surface, round_patch(surface, row, count, rng), count, depth, rng)
+def _bulge(cloud: OrientedCloud, count: int, depth: float, rng: np.random.Generator) -> Outcome:
+    row, _ = choose_place(cloud, 0.0, rng)
+    return _swell(cloud, round_area(cloud, row, count, rng), count, depth, rng)
 
 
-def _sink(surface: Surface, count: int, depth: float, rng: np.random.Generator) -> Outcome:
-    row, depth = choose_place(surface, depth, rng)
-    return _swell(surface, round_patch(surface, row, count, rng), count, -depth, rng)
+def _sink(cloud: OrientedCloud, count: int, depth: float, rng: np.random.Generator) -> Outcome:
+    row, depth = choose_place(cloud, depth, rng)
+    return _swell(cloud, round_area(cloud, row, count, rng), count, -depth, rng)
 
 
-def _scratch(surface: Surface, count: int, depth: float, rng: np.random.Generator) -> Outcome:
-    row, depth = choose_place(surface, depth, rng)
-    return _swell(surface, line_patch(surface, row, count, 0.2, rng), count, -depth, rng)
+def _scratch(cloud: OrientedCloud, count: int, depth: float, rng: np.random.Generator) -> Outcome:
+    row, depth = choose_place(cloud, depth, rng)
+    return _swell(cloud, line_area(cloud, row, count, 0.2, rng), count, -depth, rng)
 
 
-def _hole(surface: Surface, count: int, depth: float, rng: np.random.Generator) -> Outcome:
-    row, depth = choose_place(surface, depth, rng)
+def _hole(cloud: OrientedCloud, count: int, depth: float, rng: np.random.Generator) -> Outcome:
+    row, depth = choose_place(cloud, depth, rng)
     gone = round(count * rng.uniform(0.3, 0.8))
-    return _open(surface, round_patch(surface, row, count + gone, rng), count, gone, depth)
+    return _open(cloud, round_area(cloud, row, count + gone, rng), count, gone, depth)
 
 
-def _crack(surface: Surface, count: int, depth: float, rng: np.random.Generator) -> Outcome:
-    row, depth = choose_place(surface, depth, rng)
+def _crack(cloud: OrientedCloud, count: int, depth: float, rng: np.random.Generator) -> Outcome:
+    row, depth = choose_place(cloud, depth, rng)
     gone = round(count * rng.uniform(0.15, 0.35))
-    return _open(surface, line_patch(surface, row, count + gone, 2.0, rng), count, gone, depth)
+    return _open(cloud, line_area(cloud, row, count + gone, 2.0, rng), count, gone, depth)
 
 
-def _bend(surface: Surface, count: int, depth: float, rng: np.random.Generator) -> Outcome:
+def _bend(cloud: OrientedCloud, count: int, depth: float, rng: np.random.Generator) -> Outcome:
     """An end leans sideways, more the further out it is."""
-    points, normals, _ = surface
-    outward, reach, _ = choose_end(surface, rng)
+    points, normals, _ = cloud
+    outward, reach, _ = choose_end(cloud, rng)
     hinge = np.partition(reach, count)[count]
     lean = np.maximum(1 - reach * (1 - np.sqrt(VISIBLE)) / hinge, 0) ** 2
     # Walls lean across, not along: the sideways direction that most normals of the end share.
@@ -124,10 +124,10 @@ def _bend(surface: Surface, count: int, depth: float, rng: np.random.Generator) 
     return moved, lean > VISIBLE, np.ones(len(points), bool)
 
 
-def _broken(surface: Surface, count: int, depth: float, rng: np.random.Generator) -> Outcome:
+def _broken(cloud: OrientedCloud, count: int, depth: float, rng: np.random.Generator) -> Outcome:
     """A corner is knocked off; the points that faced outward become the fracture."""
-    points, normals, radius = surface
-    _, reach, apex = choose_end(surface, rng)
+    points, normals, radius = cloud
+    _, reach, apex = choose_end(cloud, rng)
     rough = reach + 0.5 * depth * smooth_noise(points / (0.15 * radius), rng)
     order = np.argsort(rough)
     beyond = order[: round(count * rng.uniform(1.0, 2.0))]
@@ -146,7 +146,7 @@ def _broken(surface: Surface, count: int, depth: float, rng: np.random.Generator
     return moved, labels, kept
 
 
-KINDS: dict[str, Callable[[Surface, int, float, np.random.Generator], Outcome]] = {
+KINDS: dict[str, Callable[[OrientedCloud, int, float, np.random.Generator], Outcome]] = {
     "bend": _bend,
     "broken": _broken,
     "bulge": _bulge,
@@ -159,28 +159,28 @@ KINDS: dict[str, Callable[[Surface, int, float, np.random.Generator], Outcome]] 
 
 
 def _swell(
-    surface: Surface, patch: Patch, count: int, height: float, rng: np.random.Generator
+    cloud: OrientedCloud, area: Area, count: int, height: float, rng: np.random.Generator
 ) -> Outcome:
-    """Lift (or press in, height < 0) a patch so that exactly `count` points move visibly."""
+    """Lift (or press in, height < 0) an area so that exactly `count` points move visibly."""
     flat = rng.uniform(0.3, 0.7)
-    edge = patch.distance[min(count, len(patch.rows) - 1)]
-    lift = _slope(patch.distance, flat * edge, edge)
-    moved, labels = surface.points.copy(), np.zeros(len(surface.points), bool)
-    moved[patch.rows] += height * lift[:, None] * patch.direction
-    labels[patch.rows[:count]] = True
+    edge = area.distance[min(count, len(area.rows) - 1)]
+    lift = _slope(area.distance, flat * edge, edge)
+    moved, labels = cloud.points.copy(), np.zeros(len(cloud.points), bool)
+    moved[area.rows] += height * lift[:, None] * area.direction
+    labels[area.rows[:count]] = True
     return moved, labels, np.ones(len(labels), bool)
 
 
-def _open(surface: Surface, patch: Patch, count: int, gone: int, depth: float) -> Outcome:
-    """Take away the `gone` nearest points of a patch and press in the rim of `count` points."""
-    gone = min(gone, len(patch.rows) // 2)
-    edge = patch.distance[min(gone + count, len(patch.rows) - 1)]
-    press = _slope(patch.distance, patch.distance[gone], edge)
-    moved, labels = surface.points.copy(), np.zeros(len(surface.points), bool)
-    moved[patch.rows] -= depth * press[:, None] * patch.direction
-    labels[patch.rows[gone : gone + count]] = True
+def _open(cloud: OrientedCloud, area: Area, count: int, gone: int, depth: float) -> Outcome:
+    """Take away the `gone` nearest points of an area and press in the rim of `count` points."""
+    gone = min(gone, len(area.rows) // 2)
+    edge = area.distance[min(gone + count, len(area.rows) - 1)]
+    press = _slope(area.distance, area.distance[gone], edge)
+    moved, labels = cloud.points.copy(), np.zeros(len(cloud.points), bool)
+    moved[area.rows] -= depth * press[:, None] * area.direction
+    labels[area.rows[gone : gone + count]] = True
     kept = np.ones(len(labels), bool)
-    kept[patch.rows[:gone]] = False
+    kept[area.rows[:gone]] = False
     return moved, labels, kept
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from btp.data.synthesis.scanner import SetSize, write_set
-from btp.data.synthesis.shapes import CATEGORIES, individual
+from btp.data.synthesis.shapes import CATEGORIES, individuals
 from btp.errors import ConfigError, DataError
 from btp.runtime.files import write_text
 
-VERSION = "1"  # raise it when the same seed gives other bytes
+VERSION = "1"
+"""Raise it when the same seed gives other bytes."""
 
 
 def generate(
@@ -52,7 +53,7 @@ def generate(
             f"{', '.join(CATEGORIES)}"
         )
     workers = workers or min(os.cpu_count() or 1, 8)
-    return write_set(Path(root), individual, chosen, seed, size, workers)
+    return write_set(Path(root), individuals, chosen, seed, size, workers)
 
 
 def ensure(root: Path, seed: int = 0) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def synthesize(
 
     Args:
         source: folder with obj, stl, ply or off files; any units, not necessarily watertight.
-        out: folder to write (see `scans.write_set`); must be absent or empty.
+        out: folder to write (see `btp.data.synthesis.scanner.write_set`); must be absent or empty.
         seed: the same seed and meshes give the same bytes.
         size: scans per mesh.
         workers: processes, by default one a core, at most eight; the result does not depend on it.
@@ -46,7 +46,7 @@ def synthesize(
     for path in meshes.values():  # before any scan is written, so that a bad file costs no time
         load_oriented(path)
     workers = workers or min(os.cpu_count() or 1, 8)
-    return write_set(Path(out), partial(_object, meshes), sorted(meshes), seed, size, workers)
+    return write_set(Path(out), partial(_individuals, meshes), sorted(meshes), seed, size, workers)
 
 
 def find_meshes(source: Path) -> dict[str, Path]:
@@ -73,7 +73,6 @@ def find_meshes(source: Path) -> dict[str, Path]:
     return meshes
 
 
-@lru_cache(maxsize=2)
 def load_oriented(path: Path) -> Any:
     """Read a mesh and turn its faces outward.
 
@@ -115,10 +114,12 @@ def _volumes(triangles: NDArray, pieces: NDArray) -> NDArray[np.float64]:
     return np.bincount(pieces, weights=(np.cross(a, b) * c).sum(1) / 6).astype(np.float64)
 
 
-def _object(meshes: Mapping[str, Path], category: str, rng: np.random.Generator) -> Draw:
+def _individuals(
+    meshes: Mapping[str, Path], category: str
+) -> Callable[[np.random.Generator], Draw]:
     """The category's one object; what varies between its scans is up to the scanner."""
-    del rng
-    return partial(_sample, load_oriented(meshes[category]))
+    draw = partial(_sample, load_oriented(meshes[category]))
+    return lambda _: draw
 
 
 def _sample(mesh: Any, count: int, rng: np.random.Generator) -> tuple[NDArray, NDArray]:

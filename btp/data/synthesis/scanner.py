@@ -19,20 +19,26 @@ from tqdm import tqdm
 
 from btp.data.formats import write_labelled_txt, write_pcd
 from btp.data.synthesis import defects
-from btp.data.synthesis.places import object_radius
+from btp.data.synthesis.areas import object_radius
 from btp.errors import DataError
+from btp.runtime.batches import batches
 
 Draw = Callable[[int, np.random.Generator], tuple[NDArray, NDArray]]
 """(number of points, generator) -> points [N, 3] and outward unit normals [N, 3] of one object."""
-Source = Callable[[str, np.random.Generator], Draw]
-"""(category, generator) -> an individual of the category; picklable, for the worker processes."""
+Source = Callable[[str], Callable[[np.random.Generator], Draw]]
+"""Category -> what makes its individuals, one for each generator given.
+
+Picklable, for the worker processes; it is called for a few scans at a time, and may read a file.
+"""
 
 POINTS = (22_000, 30_000)
 """Points of a scan before a defect takes some away."""
 NOISE = (0.001, 0.005)
 """Standard deviation of the scanner's noise in parts of the radius; log-uniform."""
 ONE_SIDED_SHARE = 0.2
-"""Of the test scans."""
+"""Share of the test scans that show one side only."""
+BATCH = 8
+"""Scans of one category that a worker process writes in one go."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def scan_noise(points: NDArray, rng: np.random.Generator, level: float) -> NDArr
 
 def random_pose(points: NDArray, rng: np.random.Generator) -> NDArray[np.float64]:
     """Turn points [N, 3] to a uniformly random orientation and shift them by about a radius."""
+    # scipy's Rotation.random would do, but the demo set's bytes are made with this one.
     turn, upper = np.linalg.qr(rng.normal(size=(3, 3)))
     turn = turn * np.sign(np.diag(upper))
     turn[:, 0] *= np.sign(np.linalg.det(turn))
@@ -141,11 +148,13 @@ def write_set(
     partial_root = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-unfinished-"))
     partial_root.chmod(0o755)
     try:
-        jobs = [job for category in categories for job in _plan(category, size or SetSize())]
-        write = partial(_write_scan, partial_root, source, seed)
-        with tqdm(total=len(jobs), desc=f"writing {root.name}", unit="scan", disable=None) as bar:
-            for _ in _map(write, jobs, workers):
-                bar.update()
+        plans = [_plan(category, size or SetSize()) for category in categories]
+        jobs = [plan[some] for plan in plans for some in batches(len(plan), BATCH)]
+        write = partial(_write_scans, partial_root, source, seed)
+        total = sum(map(len, plans))
+        with tqdm(total=total, desc=f"writing {root.name}", unit="scan", disable=None) as bar:
+            for written in _map(write, jobs, workers):
+                bar.update(written)
         if root.exists():
             root.rmdir()
         partial_root.rename(root)
@@ -182,15 +191,19 @@ def _plan(category: str, size: SetSize) -> list[_Job]:
     return jobs
 
 
-def _write_scan(root: Path, source: Source, seed: int, job: _Job) -> None:
-    rng = np.random.default_rng([seed, zlib.crc32(job.name.encode())])
-    draw = source(job.category, rng)
-    one_sided = job.split == "test" and bool(rng.random() < ONE_SIDED_SHARE)
-    points, labels = simulate(draw, job.kind, rng, one_sided)
-    folder = root / job.category
-    write_pcd(folder / job.split / f"{job.name}.pcd", points)
-    if job.kind is not None:
-        write_labelled_txt(folder / "GT" / f"{job.name}.txt", points, labels, ",")
+def _write_scans(root: Path, source: Source, seed: int, jobs: Sequence[_Job]) -> int:
+    """Write scans of one category, and return their number."""
+    individual = source(jobs[0].category)
+    for job in jobs:
+        rng = np.random.default_rng([seed, zlib.crc32(job.name.encode())])
+        draw = individual(rng)
+        one_sided = job.split == "test" and bool(rng.random() < ONE_SIDED_SHARE)
+        points, labels = simulate(draw, job.kind, rng, one_sided)
+        folder = root / job.category
+        write_pcd(folder / job.split / f"{job.name}.pcd", points)
+        if job.kind is not None:
+            write_labelled_txt(folder / "GT" / f"{job.name}.txt", points, labels, ",")
+    return len(jobs)
 
 
 def _one_side(draw: Draw, count: int, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
@@ -206,10 +219,12 @@ def _one_side(draw: Draw, count: int, rng: np.random.Generator) -> tuple[NDArray
         needed = int(1.1 * needed * count / max(seen.sum(), count / 4))
 
 
-def _map(write: Callable[[_Job], None], jobs: list[_Job], workers: int) -> Iterator[None]:
+def _map(
+    write: Callable[[Sequence[_Job]], int], jobs: Sequence[Sequence[_Job]], workers: int
+) -> Iterator[int]:
     if workers == 1:
         yield from map(write, jobs)
         return
     # Spawned, not forked: a fork copies the locks of torch's threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(write, jobs, chunksize=4)
+        yield from pool.map(write, jobs)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from btp.data.synthesis.scanner import Draw
 from btp.data.synthesis.solids import (
     Array,
     Solid,
@@ -27,7 +27,12 @@ from btp.data.synthesis.solids import (
 )
 
 
-def individual(category: str, rng: np.random.Generator) -> Callable[..., tuple[Array, Array]]:
+def individuals(category: str) -> Callable[[np.random.Generator], Draw]:
+    """Return what makes the individuals of a category; see `individual`."""
+    return partial(individual, category)
+
+
+def individual(category: str, rng: np.random.Generator) -> Draw:
     """Make one individual of a category.
 
     Args:
@@ -35,18 +40,9 @@ def individual(category: str, rng: np.random.Generator) -> Callable[..., tuple[A
         rng: decides proportions, counts and relief.
 
     Returns:
-        A function (number of points N, generator) -> points [N, 3], uniform by area, and outward
-        unit normals [N, 3].
+        What samples it.
     """
     return partial(sample, CATEGORIES[category](rng))
-
-
-def surface(
-    category: str, count: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Make an individual and sample it: points and outward unit normals, float32 [count, 3]."""
-    points, normals = individual(category, rng)(count, rng)
-    return points.astype(np.float32), normals.astype(np.float32)
 
 
 def _vase(rng: np.random.Generator) -> Solid:
@@ -280,7 +276,7 @@ def _socket() -> Solid:
 
 
 def _turn(axis: tuple[float, float, float], degrees: float) -> Array:
-    """Rotation matrix [3, 3] about a unit axis (Rodrigues)."""
+    """Rotation matrix [3, 3] about a unit axis (Rodrigues), to the last bit of the demo set's."""
     x, y, z = axis
     cross = np.array([(0, -z, y), (z, 0, -x), (-y, x, 0)])
     angle = np.radians(degrees)

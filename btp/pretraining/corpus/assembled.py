@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from btp.data.synthesis.solids import extrude, moved, sweep, union
+from btp.pretraining.corpus.extra_solids import disc, loft, scaled
 from btp.pretraining.corpus.lumps import faceted, lump, squared
 from btp.pretraining.corpus.machined import machined
 from btp.pretraining.corpus.prisms import prism
@@ -14,7 +15,6 @@ from btp.pretraining.corpus.shape import (
     about_z,
     pick,
 )
-from btp.pretraining.corpus.solids import disc, loft, scaled
 from btp.pretraining.corpus.turned import turned
 
 

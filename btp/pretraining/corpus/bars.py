@@ -6,6 +6,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from btp.data.synthesis.solids import Array, Solid, difference, extrude, moved, sweep, union
+from btp.pretraining.corpus.extra_solids import limbs, loop, rectangle
 from btp.pretraining.corpus.prisms import POLYGONS, polygon_section
 from btp.pretraining.corpus.shape import (
     Rng,
@@ -13,7 +14,6 @@ from btp.pretraining.corpus.shape import (
     count_word,
     pick,
 )
-from btp.pretraining.corpus.solids import limbs, loop, rectangle
 
 
 def swept(rng: Rng) -> Shape:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from btp.data.synthesis.solids import Array, moved, superquadric, union
+from btp.pretraining.corpus.extra_solids import hull, radial
 from btp.pretraining.corpus.shape import (
     Rng,
     Shape,
     count_word,
 )
-from btp.pretraining.corpus.solids import hull, radial
 
 
 def lump(rng: Rng) -> Shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from btp.data.synthesis.solids import difference, extrude, moved, revolve, union
+from btp.pretraining.corpus.extra_solids import disc, rectangle
 from btp.pretraining.corpus.prisms import POLYGONS
 from btp.pretraining.corpus.shape import (
     TIPPED,
@@ -15,7 +16,6 @@ from btp.pretraining.corpus.shape import (
     count_word,
     pick,
 )
-from btp.pretraining.corpus.solids import disc, rectangle
 
 
 def plate(rng: Rng) -> Shape:

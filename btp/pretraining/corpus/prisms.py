@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from btp.data.synthesis.solids import Array, difference, extrude, moved
+from btp.pretraining.corpus.extra_solids import Section, disc, loft
 from btp.pretraining.corpus.shape import Rng, Shape, count_word, log_uniform, pick
-from btp.pretraining.corpus.solids import Section, disc, loft
 
 POLYGONS = {3: "triangular", 4: "square", 5: "five-sided", 6: "hexagonal", 8: "eight-sided"}
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from btp.data.synthesis.solids import Array, difference, extrude, moved, revolve
+from btp.pretraining.corpus.extra_solids import cross, rectangle
 from btp.pretraining.corpus.shape import (
     Rng,
     Shape,
@@ -15,7 +16,6 @@ from btp.pretraining.corpus.shape import (
     log_uniform,
     pick,
 )
-from btp.pretraining.corpus.solids import cross, rectangle
 
 
 def turned(rng: Rng) -> Shape:

@@ -1,4 +1,4 @@
-"""Where a defect sits: patches, lines and ends of a densely sampled surface.
+"""Where a defect sits: round areas, lines and ends of a densely sampled surface.
 
 Distances run along the surface, over a graph of near neighbours that look the same way, so that the
 back of a thin wall is far from its front.
@@ -19,16 +19,16 @@ Array = NDArray[np.float64]
 NEIGHBOURS = 12
 
 
-class Surface(NamedTuple):
-    """Points [N, 3], outward unit normals [N, 3] and the object's radius."""
+class OrientedCloud(NamedTuple):
+    """A dense sample of a surface: points and outward unit normals [N, 3], the object's radius."""
 
     points: Array
     normals: Array
     radius: float
 
 
-class Patch(NamedTuple):
-    """Part of a surface, nearest first.
+class Area(NamedTuple):
+    """The part of a surface that a defect changes, nearest to its middle first.
 
     Attributes:
         rows: [M] rows of the surface.
@@ -42,17 +42,17 @@ class Patch(NamedTuple):
 
 
 def object_radius(points: NDArray) -> float:
-    """Largest distance of `points` [N, 3] from their mean."""
+    """Measure the largest distance of `points` [N, 3] from their mean."""
     return float(np.linalg.norm(points - points.mean(0), axis=1).max())
 
 
-def choose_place(surface: Surface, depth: float, rng: np.random.Generator) -> tuple[int, float]:
+def choose_place(cloud: OrientedCloud, depth: float, rng: np.random.Generator) -> tuple[int, float]:
     """Choose a row in the open, where the wall is thicker than the defect is deep.
 
     Returns:
         The row, and the depth, cut to 80 % of the wall where no row of a dozen has room for it.
     """
-    points, normals, radius = surface
+    points, normals, radius = cloud
     best, most = -1, -1.0
     for row in rng.choice(len(points), 12):
         offset = points - points[row]
@@ -69,75 +69,79 @@ def choose_place(surface: Surface, depth: float, rng: np.random.Generator) -> tu
     return best, min(depth, most)
 
 
-def round_patch(surface: Surface, row: int, count: int, rng: np.random.Generator) -> Patch:
-    """Points around a row, with an uneven outline; somewhat more than `count`."""
-    rows, graph = _neighbourhood(surface, row, 4 * count)
+def round_area(cloud: OrientedCloud, row: int, count: int, rng: np.random.Generator) -> Area:
+    """Take points around a row, with an uneven outline; somewhat more than `count`."""
+    rows, graph = _neighbourhood(cloud, row, 4 * count)
     distance = dijkstra(graph, indices=0)
-    return _patch(surface, rows, graph, distance, rng)
+    return _area(cloud, rows, graph, distance, rng)
 
 
-def line_patch(
-    surface: Surface, row: int, count: int, jitter: float, rng: np.random.Generator
-) -> Patch:
-    """Points along a line on the surface that starts at a row; the more jitter, the more jagged."""
-    rows, graph = _neighbourhood(surface, row, max(4 * count, len(surface.points) // 4))
+def line_area(
+    cloud: OrientedCloud, row: int, count: int, jitter: float, rng: np.random.Generator
+) -> Area:
+    """Take points along a line that starts at a row; the more jitter, the more jagged it is."""
+    rows, graph = _neighbourhood(cloud, row, max(4 * count, len(cloud.points) // 4))
     uneven = graph.copy()
     uneven.data *= 1 + jitter * rng.random(len(uneven.data))
     distance, before = dijkstra(uneven, indices=0, return_predecessors=True)
-    length = min(rng.uniform(0.6, 1.2) * surface.radius, distance[np.isfinite(distance)].max())
+    length = min(rng.uniform(0.6, 1.2) * cloud.radius, distance[np.isfinite(distance)].max())
     ends = np.flatnonzero((distance <= length) & (distance >= 0.8 * length))
     line = [int(rng.choice(ends))]
     while line[-1] != 0:
         line.append(int(before[line[-1]]))
-    return _patch(surface, rows, graph, dijkstra(graph, indices=line, min_only=True), rng)
+    return _area(cloud, rows, graph, dijkstra(graph, indices=line, min_only=True), rng)
 
 
-def _patch(
-    surface: Surface,
+def _area(
+    cloud: OrientedCloud,
     rows: NDArray[np.intp],
     graph: csr_matrix,
     distance: Array,
     rng: np.random.Generator,
-) -> Patch:
+) -> Area:
     reached = np.isfinite(distance)
-    uneven = distance * (
-        1 + 0.15 * smooth_noise(surface.points[rows] / (0.3 * surface.radius), rng)
-    )
-    direction = surface.normals[rows]
+    uneven = distance * (1 + 0.15 * smooth_noise(cloud.points[rows] / (0.3 * cloud.radius), rng))
+    direction = cloud.normals[rows]
     link = (graph > 0) + diags(np.ones(len(rows)))
     for _ in range(6):
         direction = link @ direction
         direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-12
     order = np.argsort(np.where(reached, uneven, np.inf), kind="stable")[: int(reached.sum())]
-    return Patch(rows[order], uneven[order], direction[order])
+    return Area(rows[order], uneven[order], direction[order])
 
 
-def _neighbourhood(surface: Surface, row: int, size: int) -> tuple[NDArray[np.intp], csr_matrix]:
+def _neighbourhood(
+    cloud: OrientedCloud, row: int, size: int
+) -> tuple[NDArray[np.intp], csr_matrix]:
     """The `size` points nearest to a row, itself first, and their graph along the surface."""
-    squared = ((surface.points - surface.points[row]) ** 2).sum(1)
+    squared = ((cloud.points - cloud.points[row]) ** 2).sum(1)
     squared[row] = -1
     rows = np.argsort(squared, kind="stable")[:size]
-    points, normals = surface.points[rows], surface.normals[rows]
+    points, normals = cloud.points[rows], cloud.normals[rows]
     distance, neighbour = cKDTree(points).query(points, NEIGHBOURS + 1)
     source, target = np.repeat(np.arange(len(rows)), NEIGHBOURS), neighbour[:, 1:].ravel()
     # A neighbour that looks the other way is the back of a thin wall.
     same_side = (normals[source] * normals[target]).sum(1) > -0.2
-    weight = np.maximum(distance[:, 1:].ravel(), 1e-9 * surface.radius)[same_side]
+    weight = np.maximum(distance[:, 1:].ravel(), 1e-9 * cloud.radius)[same_side]
     graph = csr_matrix((weight, (source[same_side], target[same_side])), (len(rows), len(rows)))
     return rows, graph.maximum(graph.T)
 
 
-def choose_end(surface: Surface, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """An outermost place: its direction, how far behind it each point lies [N], a point beyond."""
+def choose_end(cloud: OrientedCloud, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Choose an outermost place of the object.
+
+    Returns:
+        Its direction [3], how far behind it each point lies [N], and a point [3] beyond it.
+    """
     outward = rng.normal(size=3)
     outward /= np.linalg.norm(outward)
-    tip = surface.points[np.argmax(surface.points @ outward)]
-    apex = tip + 0.5 * surface.radius * outward
-    reach = np.linalg.norm(surface.points - apex, axis=1)
+    tip = cloud.points[np.argmax(cloud.points @ outward)]
+    apex = tip + 0.5 * cloud.radius * outward
+    reach = np.linalg.norm(cloud.points - apex, axis=1)
     return outward, reach - reach.min(), apex
 
 
 def smooth_noise(position: Array, rng: np.random.Generator) -> Array:
-    """Smooth noise of about -1..1 with waves about one unit long: positions [N, 3] -> [N]."""
+    """Make smooth noise [N] of about -1..1, with waves one unit long, at positions [N, 3]."""
     frequencies = 2 * np.pi * rng.normal(size=(3, 6)) / np.sqrt(3)
     return np.asarray(np.sin(position @ frequencies + rng.uniform(0, 2 * np.pi, 6)).sum(1) / 3)

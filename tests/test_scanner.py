@@ -1,3 +1,5 @@
+"""What a scanner sees of an object, and the sets that are written of it."""
+
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btp.data.formats import read_labelled_points, read_points
-from btp.data.synthesis import scanner as scans
+from btp.data.synthesis import scanner
 from btp.data.synthesis.scanner import SetSize, random_pose, scan_noise, visible, write_set
-from btp.data.synthesis.shapes import individual
+from btp.data.synthesis.shapes import individual, individuals
 from btp.errors import DataError
 
 SMALL = SetSize(train=1, normal=1, defective=2)
@@ -58,17 +60,17 @@ def test_a_viewpoint_sees_the_near_side_and_nothing_behind_it() -> None:
 def test_a_scan_counts_its_points_and_labels_a_share() -> None:
     rng = np.random.default_rng(4)
     draw = individual("vase", rng)
-    points, labels = scans.simulate(draw, None, rng)
+    points, labels = scanner.simulate(draw, None, rng)
     assert points.dtype == np.float32
-    assert scans.POINTS[0] <= len(points) < scans.POINTS[1]
+    assert scanner.POINTS[0] <= len(points) < scanner.POINTS[1]
     assert not labels.any()
-    points, labels = scans.simulate(draw, "bulge", rng, one_sided=True)
-    assert len(points) >= scans.POINTS[0]
+    points, labels = scanner.simulate(draw, "bulge", rng, one_sided=True)
+    assert len(points) >= scanner.POINTS[0]
     assert 0.01 <= labels.mean() <= 0.06
 
 
 def test_the_layout_and_its_label_files(tmp_path: Path) -> None:
-    root = write_set(tmp_path / "set", individual, ["ring"], 0, SMALL, workers=1)
+    root = write_set(tmp_path / "set", individuals, ["ring"], 0, SMALL, workers=1)
     files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
     assert files == [
         "ring/GT/ring_bend0.txt",
@@ -88,14 +90,14 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scans, "write_labelled_txt", interrupt)
+    monkeypatch.setattr(scanner, "write_labelled_txt", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_set(tmp_path / "set", individual, ["ring"], 0, SMALL, workers=1)
+        write_set(tmp_path / "set", individuals, ["ring"], 0, SMALL, workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="already there and not empty"):
-        write_set(tmp_path, individual, ["ring"], 0, SMALL, workers=1)
+        write_set(tmp_path, individuals, ["ring"], 0, SMALL, workers=1)
     assert (tmp_path / "notes.txt").read_text() == "mine"
