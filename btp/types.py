@@ -1,4 +1,4 @@
-"""The values that walk through the program, from a file on disk to a score.
+"""The values that are handed from one room of the program to the next, from file to score.
 
 Shapes: N points, G patches of K points, L taps, C encoder width, D text width, B clouds in a batch,
 R points of the raw cloud.
@@ -73,7 +73,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Features:
-    """What the frozen encoder gives for a batch of clouds; all a detector ever sees of them.
+    """The frozen encoder's output for a batch of clouds: all that a detector ever sees of them.
 
     Attributes:
         points: float [B, N, 3].
@@ -81,8 +81,8 @@ class Features:
         taps: float [B, L, G, C], patch tokens after the tapped blocks, each L2-normalised.
         cls: float [B, C], CLS token after the final norm, L2-normalised.
         object_embedding: float [B, D], L2-normalised.
-        surface: float [B, N, F], local geometry of each point (`btp.geometry`); None where
-            nothing uses it.
+        surface: float [B, N, F], surface channels of each point, which tell its local geometry
+            (`btp.geometry.local_geometry.surface_channels`); None where nothing uses them.
         fpfh: float [B, G, 33], the geometric target of each patch (Eq. 7); None outside training.
         point_fpfh: float [B, N, 33], FPFH of each point on the dense cloud; None where no baseline
             compares it.
@@ -111,7 +111,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a detector says of a batch of clouds.
+    """A detector's scores of a batch of clouds.
 
     Attributes:
         patch_logits: float [B, G].
@@ -132,10 +132,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a detector says of one scan.
+    """A detector's scores of one scan.
 
     Attributes:
-        name: of the scan, "" for an array.
+        name: the scan's path, "" for an array.
         point_scores: float32 [R], in 0..1, in the order of the scan's points; nan for rows that
             are no measured points: not finite, or holes that the scanner marked by (0, 0, 0).
         object_score: in 0..1; higher means more likely defective.

@@ -160,7 +160,7 @@ def test_holes_at_the_origin_are_no_points(
 )
 def test_points_at_the_origin_are_kept(points: NDArray, why: str) -> None:
     scan = read_scan(points)
-    assert (scan.holes, len(scan.surface)) == (0, len(points)), why
+    assert (scan.holes, len(scan.judged)) == (0, len(points)), why
 
 
 def test_a_coarse_mesh_is_judged_by_its_surface(tmp_path: Path, inspector: Inspector) -> None:
@@ -168,10 +168,10 @@ def test_a_coarse_mesh_is_judged_by_its_surface(tmp_path: Path, inspector: Inspe
     scan = read_scan(path)
     np.testing.assert_array_equal(scan.points, CORNERS)
     assert scan.sampled
-    assert len(scan.surface) == SURFACE_POINTS
-    on = np.isclose(scan.surface[:, :, None], np.array([[0, 0, 0], [1, 2, 30]]).T[None]).any((1, 2))
+    assert len(scan.judged) == SURFACE_POINTS
+    on = np.isclose(scan.judged[:, :, None], np.array([[0, 0, 0], [1, 2, 30]]).T[None]).any((1, 2))
     assert on.all()
-    ends = np.isclose(scan.surface[:, 2], 0) | np.isclose(scan.surface[:, 2], 30)
+    ends = np.isclose(scan.judged[:, 2], 0) | np.isclose(scan.judged[:, 2], 30)
     assert ends.mean() == pytest.approx(4 / 184, abs=0.005)  # uniform by area
     scores = inspector.predict(path).point_scores
     assert scores.shape == (8,)
@@ -185,7 +185,7 @@ def test_vertices_take_the_score_of_the_surface_beside_them(
     scored = inspector.score([ready])[0]
     for corner, score in zip(CORNERS, scored.point_scores, strict=True):
         # of 20,000 points, the nearest has the nearest sampled point in all but ties
-        near = np.argsort(((scored.scan.surface - corner) ** 2).sum(1))[:5]
+        near = np.argsort(((scored.scan.judged - corner) ** 2).sum(1))[:5]
         assert score in scored.surface_scores[near]
 
 
@@ -195,7 +195,7 @@ def test_a_dense_mesh_is_judged_by_its_vertices(
     monkeypatch.setattr(reading, "COARSE_FACES", 12)
     scan = read_scan(write_box(tmp_path / "box.obj"))
     assert not scan.sampled
-    np.testing.assert_array_equal(scan.surface, CORNERS)
+    np.testing.assert_array_equal(scan.judged, CORNERS)
 
 
 def test_faces_without_area_do_not_make_a_mesh(tmp_path: Path) -> None:

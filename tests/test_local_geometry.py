@@ -152,19 +152,6 @@ def test_a_dent_has_the_other_sign_than_a_bump():
     assert column(bump, "offset128")[0] < -0.05 < 0.05 < column(dent, "offset128")[0]
 
 
-def test_normals_point_outward_on_a_torus_and_a_box():
-    rng = np.random.default_rng(4)
-    u, v = rng.uniform(0, 2 * np.pi, (2, 8000))
-    ring = np.column_stack([np.cos(u), np.sin(u), 0 * u])
-    true = ring * np.cos(v)[:, None] + np.sin(v)[:, None] * (0, 0, 1)
-    cosine = (oriented_normals((ring + 0.35 * true).astype(np.float32)) * true).sum(1)
-    assert (cosine > 0.9).mean() > 0.99
-    faces, side = rng.uniform(-1, 1, (8000, 3)), rng.integers(0, 3, 8000)
-    true = np.eye(3)[side] * rng.choice([-1, 1], 8000)[:, None]
-    box = np.where(true != 0, true, faces)
-    assert ((oriented_normals(box.astype(np.float32)) * true).sum(1) > 0).mean() > 0.99
-
-
 def test_density_hardly_matters_above_the_limit():
     rng = np.random.default_rng(5)
     queries = ball(300, rng)

@@ -408,7 +408,7 @@ def test_scores_beyond_the_limit_need_no_sorting(sampled, sure, limit, monkeypat
     for values in (scores, [s.astype(np.float32) for s in scores], [s // 0.25 for s in scores]):
         found = aupro_from_regions(ids, values, limit)
         with monkeypatch.context() as patched:
-            patched.setattr(ranking.Counted, "floor", lambda *_: -np.inf)
+            patched.setattr(ranking.ScoreStream, "floor", lambda *_: -np.inf)
             assert found == pytest.approx(aupro_from_regions(ids, values, limit), abs=1e-12)
 
 
@@ -417,7 +417,7 @@ def test_the_floor_leaves_little_above_the_share(bias):
     rng = np.random.default_rng(4)
     values = rng.normal(size=(20, 2048)).astype(np.float32)
     weights = values < 9 if bias is None else rng.poisson(12 * np.exp(bias * values))
-    counted = ranking.Counted(lambda: zip(values, weights, strict=True))
+    counted = ranking.ScoreStream(lambda: zip(values, weights, strict=True))
     assert 0.3 <= weights[values > counted.floor(0.3)].sum() / weights.sum() < 0.4
 
 
@@ -425,7 +425,7 @@ def test_the_floor_leaves_little_above_the_share(bias):
 def test_enough_lies_above_the_floor(share, n, kinds):
     rng = np.random.default_rng(n)
     values, weights = rng.integers(kinds, size=n) / kinds, rng.integers(3, size=n)
-    counted = ranking.Counted(lambda: [(values, weights)])
+    counted = ranking.ScoreStream(lambda: [(values, weights)])
     floor = counted.floor(share)
     assert weights[values > floor].sum() >= share * weights.sum()
 

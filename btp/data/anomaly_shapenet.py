@@ -20,7 +20,7 @@ NEW_CATEGORIES = (
 
 
 class AnomalyShapeNet(Benchmark):
-    """The reader of Anomaly-ShapeNet.
+    """Reads Anomaly-ShapeNet from its unpacked archive.
 
     Args:
         root: the unpacked archive, its `dataset` folder, or the `pcd` folder in it.

@@ -21,14 +21,14 @@ from btp.types import Prepared
 Coverage = Literal["sampled", "dense"]
 COVERAGES: tuple[Coverage, ...] = get_args(Coverage)
 SAMPLINGS = 4
-"""Of coverage "dense"; one more halves no gap, and costs as much as one before it."""
+"""Samplings of coverage "dense"; one more halves no gap, and costs as much as one before it."""
 SEEN = 95
-"""Percentile of the raw points' distances that is told as the spacing."""
+"""Percentile of the raw points' distances to the sampled ones that is called their spacing."""
 
 
 @dataclass(frozen=True)
 class Samplings:
-    """V samplings of N points of a cloud with R.
+    """V samplings of N points of a cloud of R points.
 
     Attributes:
         points: float32 [V, N, 3], in the unit sphere.

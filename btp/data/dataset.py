@@ -1,4 +1,4 @@
-"""What every dataset on disk has in common: categories, samples, clouds, and what is missing."""
+"""Datasets on disk in a folder a category: their listing, and the reading of their scans."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def _is_defective(self, category: str, path: Path) -> bool:
-        """Whether a test scan is defective, from its name or its label file."""
+        """Tell whether a test scan is defective, from its name or its label file."""
 
     def _label_path(self, category: str, path: Path) -> Path:
         return label_folder(self._folders[category]) / f"{path.stem}.txt"

@@ -23,7 +23,7 @@ from btp.errors import DataError
 
 
 class Folder(Dataset):
-    """The reader of a user's own data.
+    """Reads a user's own data.
 
     Args:
         root: the folder that holds one folder a category.

@@ -67,7 +67,7 @@ def _shifted(column: NDArray, origin: float) -> NDArray[np.float64]:
 def sample(
     points: NDArray[np.float32], n_points: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Sample a cloud by farthest points from a random start.
+    """Choose points by farthest point sampling from a random start.
 
     Args:
         points: float32 [R, 3].
@@ -123,7 +123,7 @@ def sampled_rows(
     sampled: NDArray[np.float32],
     kept: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int32]:
-    """Row of the sampled point whose score a point of the raw scan has: its nearest.
+    """Find for points of the raw scan the sampled point whose score they have: the nearest.
 
     Args:
         raw: [R, 3], the whole scan in its units.

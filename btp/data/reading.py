@@ -32,15 +32,15 @@ class RawScan:
         name: path, "" for an array.
         points: float [R, 3], every row of the file in its order and units; some may not be finite.
         valid: bool [R], the rows that are measured points: finite, and no hole.
-        surface: float [M, 3], what is judged: the valid points, or a sample of a mesh's faces.
-        sampled: whether `surface` is such a sample.
+        judged: float [M, 3], what the model sees: the valid points, or a sample of a mesh's faces.
+        sampled: whether `judged` is such a sample.
         holes: number of rows at exactly (0, 0, 0) that mark what the sensor did not see.
     """
 
     name: str
     points: NDArray[np.floating]
     valid: NDArray[np.bool_]
-    surface: NDArray[np.floating]
+    judged: NDArray[np.floating]
     sampled: bool
     holes: int = 0
 
@@ -74,11 +74,11 @@ def read_scan(scan: Scan) -> RawScan:
             stacklevel=2,
         )
     if not len(triangles):
-        surface = points if valid.all() else points[valid]
-        return RawScan(name, points, valid, surface, sampled=False, holes=holes)
+        judged = points if valid.all() else points[valid]
+        return RawScan(name, points, valid, judged, sampled=False, holes=holes)
     density = SURFACE_POINTS / _areas(triangles).sum()
-    surface, _ = draw_triangles(triangles)(density, np.random.default_rng(0))
-    return RawScan(name, points, valid, surface, sampled=True, holes=holes)
+    judged, _ = draw_triangles(triangles)(density, np.random.default_rng(0))
+    return RawScan(name, points, valid, judged, sampled=True, holes=holes)
 
 
 def _holes(points: NDArray[np.floating]) -> NDArray[np.bool_]:

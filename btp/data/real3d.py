@@ -16,7 +16,7 @@ from btp.data.dataset import category_folders, require_categories
 
 
 class Real3D(Benchmark):
-    """The reader of Real3D-AD.
+    """Reads Real3D-AD from its unpacked archive.
 
     Args:
         root: the folder that holds airplane, candybar, car, ...

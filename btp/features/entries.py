@@ -1,4 +1,4 @@
-"""What is computed of a scan once and kept: entries, each a file named by all that shapes it.
+"""A scan's entries in the store, each computed once and kept in a file named by all that shapes it.
 
 A scan has up to six entries. From the raw cloud: the sampled points with their labels, the normals,
 the local geometry at the sampled points, the FPFH targets of the patches, and the FPFH of the
@@ -33,7 +33,7 @@ from btp.metrics import count_points, regions
 from btp.runtime.files import file_size, write_bytes
 from btp.types import N_POINTS, Prepared, Sample
 
-FORMAT = "3"
+FORMAT = "4"
 """Goes into the name of every entry: raise it when the values of any entry change."""
 
 Entry = dict[str, Tensor]
@@ -87,7 +87,7 @@ class ScanEntries:
 
     @property
     def prepared(self) -> Prepared:
-        """The scan, sampled from a seed of its own, so that order and company do not matter.
+        """The scan, sampled from a seed of its own: neither order nor company matters.
 
         The seed is the same for every number of points: fewer are then the first of more.
         """
@@ -140,7 +140,7 @@ class ScanEntries:
         return {"surface": torch.from_numpy(surface_channels(geometry)).half()}
 
     def _local_geometry(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """At the sampled rows [N], float32 [N, F]; points that were sampled before are known.
+        """Local geometry [N, F] at the sampled rows; that of points sampled before is known.
 
         What was known changes the rest by rounding at most.
         """

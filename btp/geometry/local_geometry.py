@@ -75,7 +75,7 @@ def local_geometry(
     max_dense: int = MAX_DENSE,
     normals: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Describe the surface of `dense` around each query point, whatever the other queries are.
+    """Describe the surface around each query point, independently of the other queries.
 
     A cloud of more than `max_dense` points is thinned at random (but always alike), so that k
     neighbours cover about the same share of the object at any scan density. In a cloud of fewer

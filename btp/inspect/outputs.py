@@ -125,7 +125,7 @@ class ScanOutputs:
             DataError: if the folder cannot be written or the disk is full.
         """
         scan, values = scored.scan, scored.surface_scores
-        regions, region_of_point = defect_regions(scan.surface, values, provenance.point_threshold)
+        regions, region_of_point = defect_regions(scan.judged, values, provenance.point_threshold)
         result = ScanResult(
             file=self.name,
             points=len(scan.points),
@@ -145,7 +145,7 @@ class ScanOutputs:
             caption = (
                 f"object score {scored.object_score:.3f}, highest point score {values.max():.3f}"
             )
-            draw_around(scan.surface[rows], values[rows], self.picture, caption, highest)
+            draw_around(scan.judged[rows], values[rows], self.picture, caption, highest)
             files.append(self.picture)
         else:
             _remove(self.picture)
@@ -168,7 +168,7 @@ class ScanOutputs:
             return [self.heat_map]
         scalars = {"anomaly": scored.surface_scores, "region": region_of_point}
         colours = anomaly_rgb(scored.surface_scores / highest)
-        write_ply(self.surface, scan.surface, scalars, colours)
+        write_ply(self.surface, scan.judged, scalars, colours)
         return [self.heat_map, self.surface]
 
     def _write_record(
@@ -199,7 +199,7 @@ def _notes(scored: ScoredScan) -> list[str]:
     if scan.holes:
         notes.append(f"points at (0, 0, 0), taken for holes and not scored: {scan.holes:,}")
     if scan.sampled:
-        notes.append(f"coarse mesh: judged by {len(scan.surface):,} points of its surface")
+        notes.append(f"coarse mesh: judged by {len(scan.judged):,} points of its surface")
     if scored.repeated:
         notes.append("few points, so sampled with repetition")
     return notes

@@ -121,7 +121,7 @@ class Inspector:
             ConfigError: if `coverage` is not one of `btp.data.coverage.COVERAGES`.
         """
         read = read_scan(scan)
-        prepared = prepare(Cloud(read.surface, name=read.name), self.n_points)
+        prepared = prepare(Cloud(read.judged, name=read.name), self.n_points)
         samplings = cover(prepared, coverage)
         channels = self._channels(prepared.dense, samplings.points)
         valid_rows: NDArray[np.integer] = samplings.nearest

@@ -21,7 +21,7 @@ class ReadyScan:
         points: float32 [V, N, 3], sampled from the surface, in the unit sphere.
         channels: float32 [V, N, F] of `btp.geometry.local_geometry`; None if the detector does not
             use them.
-        surface_rows: int32 [V, M], row of the nearest sampled point to each of `scan.surface`.
+        surface_rows: int32 [V, M], row of the nearest sampled point to each of `scan.judged`.
         valid_rows: int [V, P], row of the nearest sampled point to each of the P valid points.
         repeated: M < N, so points were sampled with repetition.
         spacing: as in `Prediction`.
@@ -44,7 +44,7 @@ class ScoredScan:
         scan: as it was read.
         object_score: in 0..1.
         point_scores: float32 [R], in 0..1; nan at rows that are not valid.
-        surface_scores: float32 [M], of the points of `scan.surface`.
+        surface_scores: float32 [M], of the points of `scan.judged`.
         repeated, spacing: as in `ReadyScan`.
     """
 

@@ -1,4 +1,4 @@
-"""Checks of what the metrics are given. Each error names the cloud, what was found and expected."""
+"""Checks of the metrics' arguments: each error names the cloud, what was found and expected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from btp.errors import DataError
 
 
 def by_cloud(*lists: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """Each cloud's entries in all lists, then what an error calls the cloud."""
+    """Yield each cloud's entries in all lists, and then the name that errors call the cloud by."""
     sizes = [len(entries) for entries in lists]
     if len(set(sizes)) > 1 or not sizes[0]:
         raise DataError(
@@ -23,7 +23,7 @@ def by_cloud(*lists: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def check_labels(labels: ArrayLike, name: str) -> NDArray[np.bool_]:
-    """`labels` as bool [R]."""
+    """Return labels as bool [R]; raise where they are not 0 or 1, one a point."""
     array = np.asarray(labels)
     if array.ndim != 1 or not len(array):
         raise DataError(f"{name}: labels have the shape {array.shape}; expected [R], one a point.")
@@ -36,7 +36,7 @@ def check_labels(labels: ArrayLike, name: str) -> NDArray[np.bool_]:
 
 
 def check_scores(scores: ArrayLike, size: int, name: str) -> NDArray[np.floating]:
-    """`scores` as float32 or float64 [size]."""
+    """Return scores as float32 or float64 [size]; raise where they are not finite, one a label."""
     values = np.asarray(scores)
     if values.shape != (size,):
         raise DataError(
@@ -54,7 +54,7 @@ def check_scores(scores: ArrayLike, size: int, name: str) -> NDArray[np.floating
 
 
 def check_region_ids(region_ids: ArrayLike, name: str) -> NDArray[np.integer]:
-    """`region_ids` as integers [R], none negative."""
+    """Return region ids as integers [R]; raise where one is negative."""
     ids = np.asarray(region_ids)
     if ids.ndim != 1 or not len(ids) or ids.dtype.kind not in "iu" or ids.min() < 0:
         raise DataError(
@@ -66,7 +66,7 @@ def check_region_ids(region_ids: ArrayLike, name: str) -> NDArray[np.integer]:
 
 
 def check_points(points: ArrayLike, size: int, name: str) -> NDArray[np.floating]:
-    """`points` as [size, 3], all finite."""
+    """Return points as [size, 3]; raise where one is not finite."""
     array = np.asarray(points)
     if array.shape != (size, 3):
         raise DataError(

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from btp.metrics.checks import by_cloud, check_labels, check_scores
 from btp.metrics.ground_truth import PointCounts
-from btp.metrics.ranking import Counted, Ranked, detection_metrics
+from btp.metrics.ranking import ScoreStream, SortedScores, detection_metrics
 
 
 def object_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
-    """AUROC, average precision and the largest F1 of one score per cloud.
+    """Measure how well one score per cloud tells anomalous clouds: AUROC, AP and largest F1.
 
     Args:
         labels: [B] bool or 0/1, True where the cloud is anomalous.
@@ -30,13 +30,15 @@ def object_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     """
     anomalous = check_labels(labels, "object labels")
     values = check_scores(scores, len(anomalous), "object scores")
-    return detection_metrics(Ranked(values[anomalous]), Counted(lambda: [(values, ~anomalous)]))
+    return detection_metrics(
+        SortedScores(values[anomalous]), ScoreStream(lambda: [(values, ~anomalous)])
+    )
 
 
 def point_metrics(
     labels: ArrayLike | Sequence[ArrayLike], scores: ArrayLike | Sequence[ArrayLike]
 ) -> dict[str, float]:
-    """AUROC and average precision over all points of all clouds, pooled.
+    """Measure how well scores tell anomalous points, all clouds pooled: AUROC and AP.
 
     Args:
         labels: [R] bool or 0/1, or a list of such, one a cloud and of any lengths.
@@ -58,14 +60,14 @@ def point_metrics(
         values = check_scores(cloud_scores, len(is_anomalous), name)
         anomalous.append(values[is_anomalous])
         clouds.append((values, is_anomalous))
-    normal = Counted(lambda: ((values, ~marks) for values, marks in clouds))
-    return _point_metrics(Ranked(np.concatenate(anomalous)), normal)
+    normal = ScoreStream(lambda: ((values, ~marks) for values, marks in clouds))
+    return _point_metrics(SortedScores(np.concatenate(anomalous)), normal)
 
 
 def point_metrics_from_counts(
     counts: Sequence[PointCounts], scores: Sequence[ArrayLike]
 ) -> dict[str, float]:
-    """`point_metrics` at raw resolution, from the scores of the sampled points.
+    """Compute `point_metrics` at raw resolution from the scores of the sampled points.
 
     Args:
         counts: One per cloud.
@@ -84,17 +86,17 @@ def point_metrics_from_counts(
     """
     values = [check_scores(s, len(c.normal), name) for c, s, name in by_cloud(counts, scores)]
     return _point_metrics(
-        Ranked(np.concatenate(values), np.concatenate([c.anomalous for c in counts])),
-        Counted(lambda: ((v, c.normal) for v, c in zip(values, counts, strict=True))),
+        SortedScores(np.concatenate(values), np.concatenate([c.anomalous for c in counts])),
+        ScoreStream(lambda: ((v, c.normal) for v, c in zip(values, counts, strict=True))),
     )
 
 
-def _point_metrics(anomalous: Ranked, normal: Counted) -> dict[str, float]:
+def _point_metrics(anomalous: SortedScores, normal: ScoreStream) -> dict[str, float]:
     result = detection_metrics(anomalous, normal)
     return {name: result[name] for name in ("auroc", "ap")}
 
 
 def _as_clouds(arrays: ArrayLike | Sequence[ArrayLike]) -> Sequence[NDArray]:
-    """A list of clouds; one flat array or list of numbers is one cloud."""
+    """Return a list of clouds; one flat array or list of numbers is one cloud."""
     clouds = [np.asarray(cloud) for cloud in arrays]  # type: ignore[union-attr]
     return [np.asarray(arrays)] if clouds and not clouds[0].ndim else clouds

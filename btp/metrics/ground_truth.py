@@ -11,12 +11,14 @@ from btp.errors import DataError
 from btp.metrics.checks import check_labels, check_points, check_region_ids
 from btp.runtime.threads import shared_cores
 
-NEIGHBOURS = 6  # anomalous neighbours whose distance says how dense the anomalous points lie
-REACH = 2.5  # connected if within this many median neighbour distances
+NEIGHBOURS = 6
+"""Anomalous neighbours whose distance says how dense the anomalous points lie."""
+REACH = 2.5
+"""Points are connected if within this many median neighbour distances."""
 
 
 def regions(points: ArrayLike, labels: ArrayLike, name: str = "cloud") -> NDArray[np.int32]:
-    """Connected anomalous regions of one cloud.
+    """Number the connected anomalous regions of one cloud.
 
     Two anomalous points are connected if at most 2.5 times as far apart as the median distance
     between an anomalous point and its 6 nearest anomalous neighbours. If duplicates make that
@@ -63,7 +65,7 @@ def regions(points: ArrayLike, labels: ArrayLike, name: str = "cloud") -> NDArra
 
 
 def region_shares(region_ids: NDArray[np.integer]) -> NDArray[np.float64]:
-    """For each anomalous point, the share of its region that it is: 1 / the region's points.
+    """Weigh each anomalous point by the share of its region that it is: 1 / the region's points.
 
     Args:
         region_ids: [R] integers, 0 where normal.
@@ -78,7 +80,7 @@ def region_shares(region_ids: NDArray[np.integer]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class PointCounts:
-    """The labels of a raw cloud, condensed onto its N sampled points.
+    """The labels of a raw cloud, counted at the nearest of its N sampled points.
 
     A raw point takes the score of its nearest sampled point, so a raw cloud holds only N distinct
     scores, and these counts are all that its metrics need besides.
@@ -95,7 +97,7 @@ class PointCounts:
 
 
 def count_points(nearest: ArrayLike, region_ids: ArrayLike, size: int) -> PointCounts:
-    """Condense the labels of a raw cloud onto its sampled points.
+    """Count the labels of a raw cloud at its sampled points.
 
     Args:
         nearest: integer [R], the row of the sampled point whose score each raw point takes.

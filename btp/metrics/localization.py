@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from btp.errors import ConfigError
 from btp.metrics.checks import by_cloud, check_labels, check_region_ids, check_scores
 from btp.metrics.ground_truth import PointCounts, region_shares, regions
-from btp.metrics.ranking import Counted, Ranked, area, area_at_thresholds
+from btp.metrics.ranking import ScoreStream, SortedScores, area, area_at_thresholds
 
-COVERAGE_SHARES = 100  # the released coverage AUC reads its curve at this many places
+COVERAGE_SHARES = 100
+"""Places at which the released coverage AUC reads its curve."""
 
 
 def aupro(
@@ -23,7 +24,7 @@ def aupro(
     fpr_limit: float = 0.3,
     thresholds: int | None = None,
 ) -> float:
-    """Area under the per-region overlap curve of one category (Bergmann et al., IJCV 2021).
+    """Measure the area under a category's per-region overlap curve (Bergmann et al., IJCV 2021).
 
     At each threshold, the share of a region that scores above it, averaged over all regions of all
     clouds, is drawn over the share of all normal points that do (FPR). The area from FPR 0 to
@@ -57,7 +58,7 @@ def aupro_from_regions(
     fpr_limit: float = 0.3,
     thresholds: int | None = None,
 ) -> float:
-    """`aupro` where the regions are known.
+    """Compute `aupro` where the regions are known.
 
     Args:
         region_ids: integer [R] per cloud, as `regions` returns them; each cloud numbers its own.
@@ -87,7 +88,7 @@ def aupro_from_counts(
     fpr_limit: float = 0.3,
     thresholds: int | None = None,
 ) -> float:
-    """`aupro` at raw resolution, from the scores of the sampled points.
+    """Compute `aupro` at raw resolution from the scores of the sampled points.
 
     Args:
         counts: One per cloud.
@@ -104,15 +105,15 @@ def aupro_from_counts(
     """
     values = [check_scores(s, len(c.normal), name) for c, s, name in by_cloud(counts, scores)]
     return _aupro(
-        Ranked(np.concatenate(values), np.concatenate([c.overlap for c in counts])),
-        Counted(lambda: ((v, c.normal) for v, c in zip(values, counts, strict=True))),
+        SortedScores(np.concatenate(values), np.concatenate([c.overlap for c in counts])),
+        ScoreStream(lambda: ((v, c.normal) for v, c in zip(values, counts, strict=True))),
         fpr_limit,
         thresholds,
     )
 
 
 def coverage_auc(labels: Sequence[ArrayLike], scores: Sequence[ArrayLike]) -> float:
-    """What the paper's tables print as P-PRO. It knows no regions: see `aupro` for the standard.
+    """Compute what the paper's tables print as P-PRO; it knows no regions, unlike `aupro`.
 
     Per cloud: points by falling score, the share of the anomalous points covered over the share of
     all points taken, read at 100 evenly spaced shares. The area is averaged over the clouds that
@@ -150,7 +151,7 @@ def coverage_auc(labels: Sequence[ArrayLike], scores: Sequence[ArrayLike]) -> fl
 def _aupro_of_clouds(
     clouds: Iterable[tuple[Any, ...]], fpr_limit: float, thresholds: int | None
 ) -> float:
-    """AU-PRO of clouds given as (region ids, what is 0 where they are, scores, name)."""
+    """AU-PRO of clouds: (region ids, array that is 0 at normal points, scores, name) each."""
     anomalous, shares, marked = [], [], []
     for region_ids, marks, scores, name in clouds:
         ids = check_region_ids(region_ids, name)
@@ -158,13 +159,15 @@ def _aupro_of_clouds(
         anomalous.append(values[ids > 0])
         shares.append(region_shares(ids))
         marked.append((values, np.asarray(marks)))  # the caller's own arrays
-    ranked = Ranked(np.concatenate(anomalous), np.concatenate(shares))
+    ranked = SortedScores(np.concatenate(anomalous), np.concatenate(shares))
     del anomalous, shares
-    normal = Counted(lambda: ((values, marks == 0) for values, marks in marked))
+    normal = ScoreStream(lambda: ((values, marks == 0) for values, marks in marked))
     return _aupro(ranked, normal, fpr_limit, thresholds)
 
 
-def _aupro(anomalous: Ranked, normal: Counted, fpr_limit: float, thresholds: int | None) -> float:
+def _aupro(
+    anomalous: SortedScores, normal: ScoreStream, fpr_limit: float, thresholds: int | None
+) -> float:
     if not 0 < fpr_limit <= 1:
         raise ConfigError(f"fpr_limit is {fpr_limit}; expected a share in (0, 1], such as 0.3.")
     if thresholds is not None and thresholds < 2:

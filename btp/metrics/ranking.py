@@ -14,15 +14,18 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1 << 19  # scores sorted at a time: 4 MB, and few enough blocks to cost little
-SAMPLED = 64  # one score in so many is looked at to guess `Counted.floor`
-SURE = 2.0  # standard errors that the guess stays on the safe side
+BLOCK = 1 << 19
+"""Scores sorted at a time: 4 MB, and few enough blocks to cost little."""
+SAMPLED = 64
+"""One score in so many is looked at to guess `ScoreStream.floor`."""
+SURE = 2.0
+"""Standard errors by which the guess stays on the safe side."""
 
 Weighted = tuple[NDArray[np.floating], NDArray]
-"""The scores [R] of a cloud, the caller's own array; and bool [R], which count, or weights >= 0."""
+"""A cloud's scores [R], the caller's own array; and bool [R], which of them count, or weights."""
 
 
-class Ranked:
+class SortedScores:
     """Scores in rising order, each with a weight.
 
     Args:
@@ -49,25 +52,25 @@ class Ranked:
         self.total = float(self.weights.sum())
 
     def above(self, thresholds: NDArray, inclusive: bool = False) -> NDArray[np.float64]:
-        """Total weight of the scores > (inclusive: >=) each threshold."""
+        """Return the total weight of the scores > (inclusive: >=) each threshold."""
         return self.total - self.up_to(thresholds, not inclusive)
 
     def up_to(self, thresholds: NDArray, inclusive: bool) -> NDArray:
-        """Total weight of the scores < (inclusive: <=) each threshold; integers without weights."""
+        """Return the total weight of the scores < (inclusive: <=) each threshold."""
         row = np.searchsorted(self.values, thresholds, "right" if inclusive else "left")
         if self.weights is None:
             return row
         return np.concatenate([[0.0], np.cumsum(self.weights)])[row]
 
     def mean(self, values: NDArray[np.float64]) -> float:
-        """Mean by weight of what each score has, [n]."""
+        """Average `values` [n], one a score, by the scores' weights."""
         if self.weights is None:
             return float(values.mean())
         return float(values @ self.weights) / self.total
 
 
-class Counted:
-    """Scores that are only ever counted, in any order and number.
+class ScoreStream:
+    """Scores that are counted block by block, in any order and number, and never held in one piece.
 
     Args:
         clouds: gives all scores, cloud by cloud, each time that it is called; so what marks those
@@ -82,7 +85,7 @@ class Counted:
         self.total = float(sum(weights.sum(dtype=np.float64) for _, weights in clouds()))
 
     def above(self, thresholds: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Total weight of the scores > and of those >= each threshold, given in rising order."""
+        """Return the total weights of the scores > and >= each of some rising thresholds."""
         above, at_least = np.zeros((2, len(thresholds)))
         for block in self._blocks(thresholds[0]):  # what is lower never counts
             above += block.above(thresholds)
@@ -90,7 +93,7 @@ class Counted:
         return above, at_least
 
     def floor(self, share: float) -> float:
-        """A score above which at least this share of the weight lies, and hardly more.
+        """Find a score above which at least this share of the weight lies, and hardly more.
 
         Guessed from a sample, and then counted; -inf if the guess was too high.
         """
@@ -114,12 +117,12 @@ class Counted:
         return float(values[order[row]]) if row < len(order) else -np.inf
 
     def limits(self) -> tuple[float, float]:
-        """The lowest and the highest score; there must be one."""
+        """Return the lowest and the highest score; there must be one."""
         ends = [(block.values[0], block.values[-1]) for block in self._blocks(-np.inf)]
         lowest, highest = zip(*ends, strict=True)
         return float(min(lowest)), float(max(highest))
 
-    def _blocks(self, lowest: float) -> Iterator[Ranked]:
+    def _blocks(self, lowest: float) -> Iterator[SortedScores]:
         """All scores >= `lowest`, of about `BLOCK` at a time."""
         values: list[NDArray] = []
         weights: list[NDArray] = []
@@ -136,17 +139,17 @@ class Counted:
             yield _joined(values, weights)
 
 
-def _joined(values: list[NDArray], weights: list[NDArray]) -> Ranked:
+def _joined(values: list[NDArray], weights: list[NDArray]) -> SortedScores:
     """Sort what was gathered, and leave the lists empty."""
     block = np.concatenate(values)
     values.clear()
-    ranked = Ranked(block, np.concatenate(weights) if weights else None)
+    ranked = SortedScores(block, np.concatenate(weights) if weights else None)
     weights.clear()
     return ranked
 
 
-def detection_metrics(positive: Ranked, negative: Counted) -> dict[str, float]:
-    """AUROC, average precision and the largest F1; all nan without a positive or a negative."""
+def detection_metrics(positive: SortedScores, negative: ScoreStream) -> dict[str, float]:
+    """Compute AUROC, average precision and largest F1; all nan without a positive or a negative."""
     if not positive.total or not negative.total:
         return dict.fromkeys(("auroc", "ap", "f1max"), float("nan"))
     # Precision and F1 are only needed at the positives' scores: any other threshold adds none.
@@ -160,8 +163,8 @@ def detection_metrics(positive: Ranked, negative: Counted) -> dict[str, float]:
     }
 
 
-def area(positive: Ranked, negative: Counted, limit: float) -> float:
-    """Exact area under the share of positives over the share of negatives, from 0 to `limit`."""
+def area(positive: SortedScores, negative: ScoreStream, limit: float) -> float:
+    """Integrate the share of positives over the share of negatives, from 0 to `limit`, exactly."""
     # Positives this low are reached beyond the limit and add nothing.
     first = int(np.searchsorted(positive.values, negative.floor(limit), "right"))
     if first == len(positive.values):
@@ -175,9 +178,9 @@ def area(positive: Ranked, negative: Counted, limit: float) -> float:
 
 
 def _ramps(start: NDArray, end: NDArray, limit: float) -> NDArray[np.float64]:
-    """What each positive adds to the area.
+    """What each positive adds to the area: a ramp.
 
-    A ramp of its own: it starts at the share of negatives above its score and reaches the
+    It starts at the share of negatives above its score and reaches the
     positive's whole weight once the negatives tied with it are in.
     """
     width = end - start
@@ -188,8 +191,10 @@ def _ramps(start: NDArray, end: NDArray, limit: float) -> NDArray[np.float64]:
     return ramp
 
 
-def area_at_thresholds(positive: Ranked, negative: Counted, limit: float, count: int) -> float:
-    """The same area as the authors' release approximates it.
+def area_at_thresholds(
+    positive: SortedScores, negative: ScoreStream, limit: float, count: int
+) -> float:
+    """Integrate like `area`, but as the authors' release does: at evenly spaced thresholds.
 
     Of `count` thresholds, evenly spaced from the lowest score to the highest, those with equal
     share of negatives above them are one point of the curve, at the highest share of positives.

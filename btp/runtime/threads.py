@@ -12,23 +12,23 @@ from typing import TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 
-# Of the files of scans in work together, or one scan where it is larger. At its peak a scan takes 6
-# times its binary file, or twice its text file: so together they take 1.2 GB at most.
 BYTES_IN_WORK = 200_000_000
+"""Bytes of the files of scans in work together, or one scan where it is larger. At its peak a scan
+takes 6 times its binary file, or twice its text file: so together they take 1.2 GB at most."""
 
 _lock = threading.Lock()
 _searching = 0
 
 
 def core_count() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux: containers and taskset count
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager
 def shared_cores() -> Iterator[int]:
-    """How many threads a search may start: all cores, divided by the searches running now.
+    """Give a search its number of threads: all cores, divided by the searches running now.
 
     A nearest-neighbour search takes every core when it is alone, and one when each core already has
     a search of its own, so that a pool of readers does not start cores × cores threads.
@@ -45,7 +45,7 @@ def shared_cores() -> Iterator[int]:
 
 
 def map_shared(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
-    """Work on short items in threads, on as many cores as `shared_cores` gives."""
+    """Do short work in threads, on as many cores as `shared_cores` gives, and keep its order."""
     with shared_cores() as share:
         workers = min(share, len(items))
     if workers < 2:

@@ -1,1 +1,1 @@
-"""Made-up scans: shapes, a scanner, defects, the demo set, one's own meshes."""
+"""Made-up scans: shapes, a scanner, defects; the demo set, and sets made of one's own meshes."""

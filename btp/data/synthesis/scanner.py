@@ -90,7 +90,7 @@ def random_pose(points: NDArray, rng: np.random.Generator) -> NDArray[np.float64
 
 
 def visible(points: NDArray, normals: NDArray, direction: NDArray) -> NDArray[np.bool_]:
-    """What a distant scanner in the given direction sees: a depth buffer over facing points.
+    """Tell which points a distant scanner in the given direction sees, by a depth buffer.
 
     Args:
         points: [N, 3], a dense sample of a surface.

@@ -156,7 +156,7 @@ def extrude(outlines: Sequence[Array], height: float) -> Solid:
 
 
 def sweep(path: Array, radius: float | Array) -> Solid:
-    """A round bar along a path, with rounded ends.
+    """Make a round bar along a path, with rounded ends.
 
     Args:
         path: [S, 3] points of the centre line, dense against its curvature.
@@ -186,7 +186,9 @@ def sweep(path: Array, radius: float | Array) -> Solid:
 
 
 def superquadric(size: Sequence[float], roundness: tuple[float, float]) -> Solid:
-    """|x/a|^(2/e2) + |y/b|^(2/e2) raised to e2/e1, + |z/c|^(2/e1) <= 1 (Barr, 1981).
+    """Make a body between box, ball and octahedron (Barr, 1981).
+
+    It holds the points with (|x/a|^(2/e2) + |y/b|^(2/e2))^(e2/e1) + |z/c|^(2/e1) <= 1.
 
     Args:
         size: half axes a, b, c.
@@ -218,7 +220,7 @@ def superquadric(size: Sequence[float], roundness: tuple[float, float]) -> Solid
 
 
 def inside_outlines(points: Array, outlines: Sequence[Array]) -> Mask:
-    """Even-odd rule: points [N, 2] against closed outlines [P, 2] -> bool [N]."""
+    """Tell which points [N, 2] lie inside closed outlines [P, 2] each, by the even-odd rule."""
     order = np.argsort(points[:, 1])
     x, y = points[order].T
     odd = np.zeros(len(points), bool)
@@ -243,7 +245,7 @@ def _any(points: Array, solids: Sequence[Solid]) -> Mask:
 def draw_triangles(
     triangles: Array,
 ) -> Callable[[float, np.random.Generator], tuple[Array, Array]]:
-    """Uniform sampling of triangles [T, 3, 3], wound counter-clockwise seen from outside."""
+    """Return a sampler, even by area, of triangles [T, 3, 3] (counter-clockwise from outside)."""
     first, second = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
     normal = np.cross(first, second)
     double_area = np.linalg.norm(normal, axis=1)
@@ -262,7 +264,7 @@ def draw_triangles(
 
 
 def grid_triangles(grid: Array) -> Array:
-    """Vertices [U, V, 3] -> triangles [2 (U-1) (V-1), 3, 3]; normals along d/dv x d/du."""
+    """Split a grid of vertices [U, V, 3] into triangles [T, 3, 3]; normals along d/dv x d/du."""
     a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
     return np.concatenate([np.stack([a, b, c], 2), np.stack([a, c, d], 2)]).reshape(-1, 3, 3)
 
