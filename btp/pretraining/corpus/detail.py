@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from btp.data.synthesis.solids import Array
+from btp.geometry.sampling import farthest_point_sample
 from btp.pretraining.corpus.shape import count_word, log_uniform
 
 Rows = NDArray[np.intp]
@@ -160,9 +162,5 @@ def _spots(points: Array, normals: Array, rows: Rows, size: float, rng: Rng) -> 
 def _spread(points: Array, number: int, rng: Rng) -> Rows:
     """Rows [number] far from each other (farthest point sampling among 1,500)."""
     some = rng.choice(len(points), min(1500, len(points)), replace=False)
-    cloud, rows = points[some], [0]
-    distance = ((cloud - cloud[0]) ** 2).sum(1)
-    for _ in range(number - 1):
-        rows.append(int(distance.argmax()))
-        distance = np.minimum(distance, ((cloud - cloud[rows[-1]]) ** 2).sum(1))
-    return some[rows]
+    cloud = torch.from_numpy(points[some])[None]
+    return some[farthest_point_sample(cloud, number)[0].numpy()]
