@@ -23,7 +23,6 @@ from btp.models.detector import Detector
 from btp.models.prompts import HybridPromptLearner
 from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.training.loop import train
-from btp.training.side_by_side import Job, train_side_by_side
 from btp.types import Features
 
 HALF_TOLERANCE = 2e-2  # of gradients, relative: the stored taps have 16 bits
@@ -75,7 +74,7 @@ def _run(settings: Settings, work: Workload, name: str, paper: bool) -> Iterator
         tolerance=EXACT_TOLERANCE,
     )
     if paper:
-        yield from _whole_runs(settings, work, name)
+        yield _whole_run(settings, work, name)
 
 
 def _our_step(settings: Settings, work: Workload) -> tuple[Measured[None], float]:
@@ -163,30 +162,15 @@ def _gradient(
     return float(terms["total"].detach()), torch.cat(gradients).cpu()
 
 
-def _whole_runs(settings: Settings, work: Workload, name: str) -> Iterator[Row]:
-    """All steps of one run, where `settings.full` asks for it; and of ten runs, on a GPU only."""
-    steps, device = f"{settings.run_steps:,} steps", settings.device
-    data = repeated(work.data, settings.run_clouds) if settings.full else work.data
-    one, ten = Goal(seconds=10, on_gpu=True), Goal(seconds=25, on_gpu=True)
-    what = f"{name}, one run of {steps} from stored features"
-    if settings.full:
-        ours = measure(lambda: _train(settings, work, data, settings.run_epochs), 1, device)
-        yield row("train", what, None, ours, device=device, goal=one)
-    else:
-        yield Row("train", what, goal=one)
-    what = f"{name}, ten seeds together, {steps} each"
-    if settings.full and device.startswith("cuda"):
-        ours = measure(lambda: _train_ten(settings, work, data), 1, device)
-        yield row("train", what, None, ours, device=device, goal=ten)
-    else:
-        yield Row("train", what, goal=ten)
-
-
-def _train_ten(settings: Settings, work: Workload, data: FeatureSet) -> None:
-    recipe = replace(settings.recipe, epochs=settings.run_epochs)
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = [Job(seed, Path(folder) / f"{seed}") for seed in range(111, 121)]
-        train_side_by_side(data, work.model, recipe, jobs, bfloat16=True, quiet=True)
+def _whole_run(settings: Settings, work: Workload, name: str) -> Row:
+    """Time all steps of one run where `settings.full` asks for it; otherwise an empty row."""
+    what = f"{name}, one run of {settings.run_steps:,} steps from stored features"
+    goal = Goal(seconds=10, on_gpu=True)
+    if not settings.full:
+        return Row("train", what, goal=goal)
+    data = repeated(work.data, settings.run_clouds)
+    ours = measure(lambda: _train(settings, work, data, settings.run_epochs), 1, settings.device)
+    return row("train", what, None, ours, device=settings.device, goal=goal)
 
 
 def _prompts(settings: Settings) -> Row:
