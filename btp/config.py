@@ -1,9 +1,9 @@
-"""From plain nested dicts (a config file) to the project's dataclasses; unknown keys fail."""
+"""Dataclasses from plain nested dicts, as a config file gives them; unknown keys fail."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -15,24 +15,20 @@ T = TypeVar("T")
 def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
     """Make a dataclass from a mapping.
 
-    Lists become tuples, and mappings nested dataclasses where the field is one.
+    Lists become tuples. A mapping becomes a nested dataclass where the field is one.
 
     Args:
-        cls: dataclass.
+        cls: a dataclass.
         settings: its fields by name; those left out keep their defaults.
         where: what error messages call the mapping, such as "recipe".
 
     Raises:
         ConfigError: for an unknown key, naming the nearest known one, or a value of another type.
     """
+    refuse_unknown(settings, (field.name for field in fields(cls)), where)  # type: ignore[arg-type]
     hints = get_type_hints(cls)
-    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in settings.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
-            raise ConfigError(f"{where}.{key} is not a setting{hint}")
         kind = hints[key]
         if isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
             value = _nested(kind, value, f"{where}.{key}")
@@ -42,6 +38,16 @@ def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
             value = _scalar(kind, value, f"{where}.{key}")
         values[key] = value
     return cls(**values)
+
+
+def refuse_unknown(keys: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise ConfigError for the first key that is not a known one, naming the nearest."""
+    known = sorted(known)
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise ConfigError(f"{where}.{key} is not a setting{hint}")
 
 
 def _nested(kind: type[T], value: Any, where: str) -> T:

@@ -1,4 +1,4 @@
-"""The joint loss of BTP (paper, Eq. 5-8) as functions of tensors."""
+"""The joint loss of BTP: focal and dice of points, BCE of objects, InfoNCE of patches (Eq. 5-8)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from btp.types import Scores
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms of Eq. 8; a term with weight 0 is not computed."""
+    """Weights of the terms of Eq. 8; a term of weight 0 is not computed.
 
-    point: float = 1.0  # L_local: focal and dice
-    object: float = 0.5  # lambda_1 of L_global: BCE
-    geometry: float = 0.1  # lambda_2 of L_geo: InfoNCE
+    Attributes:
+        point: of L_local (Eq. 5), focal and dice.
+        object: lambda_1, of L_global (Eq. 6), BCE.
+        geometry: lambda_2, of L_geo (Eq. 7), InfoNCE.
+    """
+
+    point: float = 1.0
+    object: float = 0.5
+    geometry: float = 0.1
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
-    """Focal loss (Lin et al. 2017) of point logits, mean over all points.
+    """Return the focal loss of point logits (Lin et al., ICCV 2017), the mean over all points.
 
     Args:
         logits: float [B, N].
@@ -38,7 +44,7 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float = 2.0, alpha: float 
 
 
 def dice_loss(probabilities: Tensor, labels: Tensor, eps: float = 1e-6) -> Tensor:
-    """One minus the Dice overlap of each cloud's points, mean over clouds.
+    """Return one minus the Dice overlap of scores and labels, the mean over clouds.
 
     Args:
         probabilities: float [B, N].
@@ -51,13 +57,13 @@ def dice_loss(probabilities: Tensor, labels: Tensor, eps: float = 1e-6) -> Tenso
 
 
 def info_nce(features: Tensor, targets: Tensor, temperature: float = 0.1) -> Tensor:
-    """Cosine InfoNCE (Eq. 7), one direction: each feature finds its own target.
+    """Return the InfoNCE of cosines in one direction: each feature finds its own target (Eq. 7).
 
     Args:
         features: float [M, F], learned descriptors of all patches of a batch.
         targets: float [M, F], the hand-crafted descriptor of the same patches; the targets of all
             other patches of the batch are the negatives.
-        temperature: of the softmax.
+        temperature: divides the cosines.
     """
     # the temperature divides what is small, not the similarities of all pairs
     logits = (F.normalize(features, dim=-1) / temperature) @ F.normalize(targets, dim=-1).T
@@ -68,10 +74,10 @@ def info_nce(features: Tensor, targets: Tensor, temperature: float = 0.1) -> Ten
 def joint_loss(
     scores: Scores, labels: Tensor, fpfh: Tensor | None, weights: LossWeights, temperature: float
 ) -> dict[str, Tensor]:
-    """Eq. 8 and its terms.
+    """Return the joint loss of a batch as "total" (Eq. 8), and each of its terms unweighted.
 
     Args:
-        scores: of a batch of B clouds.
+        scores: what the detector says of B clouds.
         labels: bool [B, N]; as in the release, a cloud counts as anomalous if any of these sampled
             points is.
         fpfh: float [B, G, 33], targets of the geometric descriptors; None without GFCM.
@@ -79,7 +85,8 @@ def joint_loss(
         temperature: of the InfoNCE term (D10).
 
     Returns:
-        Unweighted "focal", "dice", "bce", "info_nce" as far as their weight is not 0, and "total".
+        "focal", "dice", "bce", "info_nce" as far as their weight is not 0, and "total". Where the
+        scores hold no descriptors, "info_nce" is left out whatever its weight.
 
     Raises:
         ConfigError: if the geometric term is wanted and has no targets.

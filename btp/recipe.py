@@ -1,76 +1,125 @@
-"""A recipe: every place where paper and release differ, as one named switch each.
+"""Recipes: every setting of a training, and every place where paper and release differ.
 
-The numbers D1-D13 are used all over the project (README, tables' footnotes, configs/recipe/*.yaml).
+Each of those places is one named switch. Their numbers D1, D2, ... are used all over the project:
+README, footnotes of tables, configs/recipe/*.yaml.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from btp.config import build, refuse_unknown
 from btp.errors import ConfigError
 from btp.losses import LossWeights
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How BTP is computed: by default as the paper says, and the release where it is silent.
+class PromptConfig:
+    """The two prompts, normal and defective.
 
     Attributes:
-        name: of the recipe, for results.
-        variant: row of Table 4 that its modules and losses make, for results.
-        prompts: D1. Context tokens are trained, or the prompts are fixed text.
-        prompt_texts: normal and defective, tokenised after the context.
+        prompts: D1. Context tokens are trained ("learned"), or the prompts are "fixed" text.
+        prompt_texts: normal and defective text, tokenised after the context.
         context_tokens: D2. Learned tokens between [start] and the text; the end token moves behind
-            them and the sequence stays within the tower's context.
-        object_score: D3. Sigmoid of 0.5 global + 0.5 highest patch logit ("max"), or 0.5 global
-            probability + 0.5 mean of the highest 20 % of patch probabilities ("top20"), or as "max"
-            with each patch logit averaged over the 12 nearest patches ("smooth").
-        pro: D4. Which figure tables print as P-PRO: "standard" AU-PRO, or the paper's "coverage"
-            AUC. Both are always computed.
-        patch_temperature: D5. Divides the patch logits; objects always use `object_temperature`.
-        object_temperature: of the object logits.
-        uncovered: D6. Points in no patch: probability 0 ("zero"), or their nearest patch's.
-        gfcm_input: D7. Coordinates of GFCM's points: "absolute" as normalised, "centred" on the
-            patch and scaled by its radius; or instead the local geometry ("surface").
-        fpfh_cloud: D8. FPFH on the "sampled" points with fixed radii, or on the "dense" cloud with
-            radii from its spacing.
-        projection: D9. Maps into the text space: one "linear" layer, or a two-layer "mlp".
-        geo_temperature: D10. Of the one-directional InfoNCE over all patches of the batch.
-        batch_size, shuffle, drop_last: D11.
-        keep: D12. Which epoch's weights are kept: lowest mean training loss, or the last.
-        heads: What the training starts from: "new" heads, or the "pretrained" ones that come with
-            the encoder (new ones where none do), whose norms keep their statistics.
-        train_split: D13. Split of the train category that holds its annotated scans.
-        use_taps, use_geometry: Table 4's modules: MGFEM's encoder branches, GFCM.
-        loss: weights of Eq. 8's terms.
-        epochs, learning_rate, prompt_learning_rate, min_learning_rate, weight_decay, warmup,
-        warmup_factor, clip_norm: the optimiser and its schedule.
+            them, and the sequence stays within the text tower's context.
     """
 
-    name: str = "paper"
-    variant: str = "full"
     prompts: Literal["learned", "fixed"] = "learned"
     prompt_texts: tuple[str, str] = ("normal object.", "defective object.")
     context_tokens: int = 4
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        texts = self.prompt_texts
+        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(
+                f"recipe.prompt_texts is {texts!r}; expected two texts, normal and defective"
+            )
+        if self.context_tokens < 0:
+            raise ConfigError(
+                f"recipe.context_tokens is {self.context_tokens}; expected 0 or more tokens"
+            )
+
+    @property
+    def learned(self) -> bool:
+        """Whether the text side has trainable parameters."""
+        return self.prompts == "learned" and self.context_tokens > 0
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What a detector computes from a cloud's features and two text embeddings.
+
+    Attributes:
+        object_score: D3. Sigmoid of 0.5 global + 0.5 highest patch logit ("max"), or 0.5 global
+            probability + 0.5 mean of the highest 20 % of patch probabilities ("top20"), or as "max"
+            with each patch logit averaged over the 12 nearest patches ("smooth").
+        patch_temperature: D5. Divides the patch logits.
+        object_temperature: divides the global logits (Eq. 1).
+        uncovered: D6. Points in no patch get the probability 0 ("zero"), or that of their
+            "nearest" patch.
+        gfcm_input: D7. Points as GFCM sees them: their normalised coordinates ("absolute"),
+            coordinates relative to the patch's centre in units of its radius ("centred"), or the
+            local geometry of the scan's surface there ("surface").
+        projection: D9. Maps into the text space: one "linear" layer, or a two-layer "mlp".
+        use_taps: Table 4's module MGFEM: the encoder's taps and CLS token are read.
+        use_geometry: Table 4's module GFCM: the geometric descriptor is computed and read.
+    """
+
     object_score: Literal["max", "top20", "smooth"] = "max"
-    pro: Literal["standard", "coverage"] = "coverage"
     patch_temperature: float = 0.07
     object_temperature: float = 0.07
     uncovered: Literal["zero", "nearest"] = "zero"
     gfcm_input: Literal["absolute", "centred", "surface"] = "absolute"
-    fpfh_cloud: Literal["sampled", "dense"] = "sampled"
     projection: Literal["linear", "mlp"] = "linear"
+    use_taps: bool = True
+    use_geometry: bool = True
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_positive(self, "patch_temperature", "object_temperature")
+        if not (self.use_taps or self.use_geometry):
+            raise ConfigError("recipe.use_taps and recipe.use_geometry are both off; keep one")
+
+    @property
+    def reads_surface(self) -> bool:
+        """Whether the features must hold the surface channels of each point."""
+        return self.use_geometry and self.gfcm_input == "surface"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the heads and the prompts are trained.
+
+    Attributes:
+        train_split: D13. Split of the train category that holds its annotated scans.
+        fpfh_cloud: D8. FPFH, the target of Eq. 7, is computed on the "sampled" points with fixed
+            radii, or on the "dense" cloud with radii from its spacing.
+        geo_temperature: D10. Temperature of Eq. 7's one-directional InfoNCE.
+        batch_size, shuffle, drop_last: D11. Batches of each epoch.
+        keep: D12. Which epoch's weights are kept: that of the lowest mean training loss, or the
+            last.
+        heads: start from "new" heads, or from the "pretrained" ones that come with the encoder
+            (new ones where none do), whose norms keep their statistics.
+        epochs: passes over the annotated scans.
+        learning_rate, prompt_learning_rate, min_learning_rate: highest rate of the heads and of the
+            prompts, and the lowest of both.
+        weight_decay: of the heads' weights; not of biases, norms and prompts.
+        warmup, warmup_factor: share of all steps in which the rate grows, and its first value as a
+            share of the highest.
+        clip_norm: longest gradient.
+    """
+
+    train_split: Literal["test", "train"] = "test"
+    fpfh_cloud: Literal["sampled", "dense"] = "sampled"
     geo_temperature: float = 0.1
     batch_size: int = 2
     shuffle: bool = False
     drop_last: bool = True
     keep: Literal["lowest_loss", "last"] = "lowest_loss"
     heads: Literal["new", "pretrained"] = "new"
-    train_split: Literal["test", "train"] = "test"
-    use_taps: bool = True
-    use_geometry: bool = True
-    loss: LossWeights = field(default_factory=LossWeights)
     epochs: int = 100
     learning_rate: float = 5e-4
     prompt_learning_rate: float = 1e-3
@@ -81,32 +130,103 @@ class Recipe:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(Recipe)
-        for switch in fields(self):
-            value, hint = getattr(self, switch.name), hints[switch.name]
-            if get_origin(hint) is Literal and value not in get_args(hint):
-                raise ConfigError(
-                    f"recipe.{switch.name} is {value!r}; expected one of "
-                    f"{', '.join(get_args(hint))}"
-                )
-        texts = self.prompt_texts
-        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+        _check_choices(self)
+        _check_positive(
+            self, "batch_size", "epochs", "geo_temperature", "clip_norm", "learning_rate"
+        )
+        if not 0 <= self.warmup <= 1:
+            raise ConfigError(f"recipe.warmup is {self.warmup}; expected a share from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a training; by default the paper's, or the release's where it is silent.
+
+    Config files, the command line and files on disk know one flat mapping of all settings; only the
+    loss weights are nested there.
+
+    Attributes:
+        name: stands in results and paths.
+        variant: row of Table 4 that the modules and losses make.
+        prompt: the two prompts.
+        detector: what is computed.
+        training: how it is trained.
+        loss: weights of Eq. 8's terms.
+    """
+
+    name: str = "paper"
+    variant: str = "full"
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    loss: LossWeights = field(default_factory=LossWeights)
+
+    @classmethod
+    def from_flat(cls, settings: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """Make a recipe from the flat mapping of a config file or command line.
+
+        Args:
+            settings: values by name; those left out keep the paper's.
+            where: what error messages call the mapping.
+
+        Raises:
+            ConfigError: for an unknown key or a value that cannot be.
+        """
+        if "pro" in settings:
             raise ConfigError(
-                f"recipe.prompt_texts is {texts!r}; expected two texts, normal and defective"
+                f"{where}.pro is no setting of a recipe: AU-PRO and coverage AUC are both measured "
+                "always. Choose what the tables print with pro=standard or pro=coverage of "
+                "scripts/eval.py"
             )
-        if not (self.use_taps or self.use_geometry):
-            raise ConfigError("recipe.use_taps and recipe.use_geometry are both off; keep one")
-        positive = ("batch_size", "epochs", "patch_temperature", "object_temperature")
-        for name in (*positive, "geo_temperature", "clip_norm", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"recipe.{name} is {getattr(self, name)}; expected above 0")
-        if not 0 <= self.warmup <= 1 or self.context_tokens < 0:
+        part_of = {each.name: part for part, kind in _PARTS.items() for each in fields(kind)}
+        refuse_unknown(settings, {*part_of, "name", "variant", "loss"}, where)
+        parts: dict[str, Any] = {
+            part: build(kind, {k: v for k, v in settings.items() if part_of.get(k) == part}, where)
+            for part, kind in _PARTS.items()
+        }
+        return build(cls, {k: v for k, v in settings.items() if k not in part_of} | parts, where)
+
+    @classmethod
+    def from_file(cls, settings: Mapping[str, Any], where: str) -> Recipe:
+        """Make a recipe from the flat mapping in a file that this or an earlier version wrote.
+
+        Raises:
+            ConfigError: for a setting that no version knows.
+        """
+        return cls.from_flat({k: v for k, v in settings.items() if k not in _RETIRED}, where)
+
+    def flat(self) -> dict[str, Any]:
+        """Return all settings as one flat mapping: the inverse of `from_flat`."""
+        settings: dict[str, Any] = {"name": self.name, "variant": self.variant}
+        for part in _PARTS:
+            settings |= asdict(getattr(self, part))
+        return settings | {"loss": asdict(self.loss)}
+
+    def changed(self, **settings: Any) -> Recipe:
+        """Return a copy with other values of some settings, given by their flat names."""
+        return Recipe.from_flat(self.flat() | settings)
+
+
+_PARTS: dict[str, type] = {
+    "prompt": PromptConfig,
+    "detector": DetectorConfig,
+    "training": TrainConfig,
+}
+_RETIRED = {"pro"}  # D4 was a switch of the recipe, and is now one of the report
+
+
+def _check_choices(config: Any) -> None:
+    """Raise ConfigError where a field's value is none of its choices."""
+    hints = get_type_hints(type(config))
+    for switch in fields(config):
+        value, hint = getattr(config, switch.name), hints[switch.name]
+        if get_origin(hint) is Literal and value not in get_args(hint):
             raise ConfigError(
-                f"recipe.warmup is {self.warmup} and recipe.context_tokens {self.context_tokens}; "
-                "expected a share from 0 to 1, and 0 or more tokens"
+                f"recipe.{switch.name} is {value!r}; expected one of {', '.join(get_args(hint))}"
             )
 
-    @property
-    def learns_prompts(self) -> bool:
-        """Whether the text side has trainable parameters."""
-        return self.prompts == "learned" and self.context_tokens > 0
+
+def _check_positive(config: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"recipe.{name} is {getattr(config, name)}; expected above 0")

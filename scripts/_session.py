@@ -27,6 +27,7 @@ from btp.experiments.protocol import Plan
 from btp.experiments.workspace import Commands, Workspace
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.recipe import Recipe
+from btp.runtime.processor import use_full_width
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -39,6 +40,7 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
         @functools.wraps(function)
         def task(config: DictConfig) -> None:
             warnings.showwarning = _show_warning
+            use_full_width()  # a program may; the library changes nothing of its process
             try:
                 _refuse_additions()
                 function(config)
@@ -207,7 +209,7 @@ def recipe_of(config: DictConfig, variant: str | None = None) -> Recipe:
             f"recipe.{key}={changed[key]} contradicts variant={wanted['variant']}, which sets it "
             f"to {wanted[key]}; leave one of them out"
         )
-    recipe = build(Recipe, _nested(written | wanted | changed), "recipe")
+    recipe = Recipe.from_flat(_nested(written | wanted | changed))
     if "name" in changed:
         return recipe
     settings = [f"{k}={str(v).lower()}" for k, v in sorted(changed.items())]

@@ -37,7 +37,7 @@ def main(config: DictConfig) -> None:
                 build(EncoderConfig, encoder, f"encoders.{name}")
                 for name, encoder in encoders.items()
             ],
-            "recipe": build(Recipe, plain(config.recipe), "recipe"),
+            "recipe": Recipe.from_flat(plain(config.recipe)),
         },
         "sizes",
     )

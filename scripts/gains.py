@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from _session import plain, script, whole, workspace_from
 from omegaconf import DictConfig, OmegaConf
 
-from btp.config import build
 from btp.errors import ConfigError
 from btp.experiments.gains import Gain, gains
 from btp.features.store import load_annotated
@@ -20,14 +19,14 @@ SHOWN = {"point_auroc": "P-AUROC", "object_auroc": "O-AUROC", "raw_aupro": "AU-P
 
 @script("gains")
 def main(config: DictConfig) -> None:
-    base = build(Recipe, plain(config.recipe), "recipe")
+    base = Recipe.from_flat(plain(config.recipe))
     recipes = {base.name: base}
     for alternative in config.alternatives:
         settings = re.split(r" (?=\w[\w.]*=)", alternative)
         if not all(re.fullmatch(r"[\w.]+=.+", setting) for setting in settings):
             raise ConfigError(f"alternatives: found {alternative!r}; expected switch=value")
         changed = OmegaConf.merge(config.recipe, OmegaConf.from_dotlist(settings))
-        recipe = build(Recipe, plain(changed), alternative)  # type: ignore[arg-type]
+        recipe = Recipe.from_flat(plain(changed), alternative)  # type: ignore[arg-type]
         if recipe != base:
             recipes[alternative] = recipe
     workspace = workspace_from(config)

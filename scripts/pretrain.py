@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from _session import ROOT, command, device_from, plain, script
+from _session import ROOT, bfloat16_from, command, device_from, plain, script
 from omegaconf import DictConfig
 
 from btp.config import build
@@ -25,6 +25,7 @@ from btp.pretraining.loop import pretrain
 from btp.pretraining.objectives import Pretraining
 from btp.recipe import Recipe
 from btp.runtime.files import write_text
+from btp.runtime.processor import multiplies_in_16_bit
 from btp.training.loop import train
 from btp.types import N_POINTS
 from btp.weights.state_dict import read_metadata
@@ -34,7 +35,12 @@ from btp.weights.state_dict import read_metadata
 def main(config: DictConfig) -> None:
     encoder = build(EncoderConfig, plain(config.encoder), "encoder")
     encoder = replace(encoder, point_weights=None, text_weights=None, heads=None)
-    settings = build(Pretraining, plain(config.training), "training")
+    device = device_from(config)
+    bfloat16 = bfloat16_from(config.training)
+    training = plain(config.training) | {
+        "bfloat16": multiplies_in_16_bit(device) if bfloat16 is None else bfloat16
+    }
+    settings = build(Pretraining, training, "training")
     families, root, point = sorted(FAMILIES), Path(config.corpus), encoder.point
     load = functools.partial(
         load_corpus, root, families=families, config=point, workers=config.workers
@@ -49,7 +55,6 @@ def main(config: DictConfig) -> None:
     start = None if config.start is None else Path(config.start)
     out = Path(config.out)
     before = None if start is None else _made_before(start, out)
-    device = device_from(config)
     best = pretrain(encoder, settings, corpus, validation, out, device, config.resume, start)
     print({name: round(value, 4) for name, value in best.items()})
     made = {
@@ -72,7 +77,7 @@ def main(config: DictConfig) -> None:
     )
     model = PointLanguageModel(trained, device)
     features = corpus_features(model, corpus.first(config.heads.clouds))
-    recipe = build(Recipe, plain(config.recipe), "recipe")
+    recipe = Recipe.from_flat(plain(config.recipe))
     for number, head_seed in enumerate(config.heads.seeds):
         # the first ones are the embedded detector; the others tell how much the seed matters
         folder = out if number == 0 else out / "heads" / f"seed{head_seed}"
@@ -122,7 +127,7 @@ def _train_heads(
         "encoder_trained": True,
     }
     about = read_metadata(path) if config.resume and path.is_file() else None
-    wanted = json.loads(json.dumps(metadata | {"recipe": asdict(recipe)}))
+    wanted = json.loads(json.dumps(metadata | {"recipe": recipe.flat()}))
     if about is not None and about | wanted == about:  # finished before a stop
         return
     metadata["command"] = command()

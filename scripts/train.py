@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
     if finished:
         print(f"{path}: already finished; train it again with resume=false")
         return
-    count = len(workspace.dataset.samples(plan.train_cat, plan.recipe.train_split))
+    count = len(workspace.dataset.samples(plan.train_cat, plan.recipe.training.train_split))
     untrained = "" if workspace.model.trained else ", encoder: untrained"
     print(f"{path} ({count} scans, {time.monotonic() - started:.0f} s{untrained})")
     print(f"next: {workspace.commands.evaluate()}")

@@ -7,7 +7,6 @@ from pathlib import Path
 from _session import model_from, plain, script
 from omegaconf import DictConfig
 
-from btp.config import build
 from btp.errors import ConfigError
 from btp.experiments.protocol import Plan
 from btp.models.published_weights import fetch, status
@@ -27,7 +26,7 @@ def main(config: DictConfig) -> None:
         for target in fetch(model.config, path):
             print(f"{target}: there and verified")
     if config.convert is not None:
-        recipe = build(Recipe, plain(config.recipe), "recipe")
+        recipe = Recipe.from_flat(plain(config.recipe))
         trained = config.dataset.name, config.train_cat, config.seed
         run = Plan(*trained, recipe).run(config.outputs, model.config.name)
         source = Path(config.convert).expanduser()

@@ -24,7 +24,7 @@ from tiny import ENCODER, recipe_file
 from btp.data.formats import write_labelled_txt, write_pcd
 from btp.data.synthesis import demo
 from btp.geometry.local_geometry import CHANNELS
-from btp.models.checkpoint import new_detector, save_detector
+from btp.models.checkpoint import Trained, new_detector, save_detector
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.models.release_heads import HEAD_NAMES
 from btp.pretraining.model_card import heads_folders
@@ -122,18 +122,19 @@ def write_mini(repository: Path, folder: Path) -> None:
         text_weights="checkpoints/mini/text.safetensors",
     )
     about = {"n_points": N_POINTS, "encoder_fingerprint": untrained.fingerprint}
-    recipe = Recipe(
-        "plus",
+    recipe = Recipe().changed(
+        name="plus",
         object_score="smooth",
         gfcm_input="surface",
         uncovered="nearest",
         patch_temperature=1.0,
         projection="mlp",
     )
-    detector = new_detector(sizes, recipe)
-    detector.text.copy_(untrained.encode_text(recipe.prompt_texts))
+    detector = new_detector(sizes, recipe.detector)
+    detector.text.copy_(untrained.encode_text(recipe.prompt.prompt_texts))
     for place in heads_folders(folder):
-        save_detector(place / "detector.safetensors", detector, encoder, about)
+        trained = Trained(detector, encoder, about, recipe, None)
+        save_detector(place / "detector.safetensors", trained)
 
 
 def write_demo(root: Path) -> None:
@@ -179,7 +180,7 @@ def write_users_files(root: Path) -> None:
 def best_pth() -> dict[str, Any]:
     """Heads under the names of the authors' training, for the small encoder."""
     state = new_detector(
-        EncoderConfig("ulip2", point=POINT, text=ENCODER.text), recipe_file("release")
+        EncoderConfig("ulip2", point=POINT, text=ENCODER.text), recipe_file("release").detector
     )
     content: dict[str, Any] = {"patch_geo_encoder": {}, "patch_feature_embedder": {}}
     for name, tensor in state.state_dict().items():

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from tiny import ENCODER, recipe_file
 
 from btp.benchmark import measure, prepare, released_metrics, released_model, start, table, train
+from btp.benchmark import run as benchmark_run
 from btp.benchmark.run import run
 from btp.benchmark.settings import SECTIONS, Settings
 from btp.benchmark.table import Goal, Growth, Row
@@ -25,6 +27,8 @@ from btp.geometry.neighbours import knn
 from btp.geometry.patches import gather
 from btp.geometry.sampling import farthest_point_sample
 from btp.metrics import aupro, point_metrics, regions
+from btp.models.fast import for_encoding, for_training
+from btp.models.mgfem import MGFEM
 
 SURFACE = dataclasses.replace(
     ENCODER,
@@ -126,7 +130,7 @@ def test_a_section_holds_all_its_rows(section: str, names: list[str], tmp_path: 
 
 
 def test_a_whole_run_is_measured_where_asked_for() -> None:
-    row = train._whole_run(dataclasses.replace(SETTINGS, full=True), work(), "tiny")
+    row = train.whole_run(dataclasses.replace(SETTINGS, full=True), work(), "tiny")
     assert row.ours is not None
     assert str(row.goal) == "GPU: ≤ 10 s"
 
@@ -146,7 +150,7 @@ def test_growth_has_a_line_for_every_size(tmp_path: Path) -> None:
 
 
 def test_start_measures_fresh_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "_CLIP", "ViT-S-32")
+    monkeypatch.setattr(start, "CLIP", "ViT-S-32")
     (row,) = start.rows(dataclasses.replace(SETTINGS, clip_share=6))
     assert row.equal
     assert row.difference is not None
@@ -160,7 +164,7 @@ def test_start_measures_fresh_processes(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_process_that_cannot_start_is_named() -> None:
     with pytest.raises(ConfigError, match=r"ended with 3 \(no room\).*raise clip_share"):
-        start._child("import sys; print('no room', file=sys.stderr); sys.exit(3)")
+        start.run_child("import sys; print('no room', file=sys.stderr); sys.exit(3)")
 
 
 # The plain twins
@@ -176,18 +180,18 @@ def test_the_plain_encoder_is_the_encoder(encoder) -> None:
     points, surface = made.data.features.points, made.surface
     with torch.inference_mode():
         plain = released_model.encode(made.model.points, points, surface)
-        ours = made.model.encode(points, surface)
+        ours = for_encoding(made.model).encode(points, surface)
     assert torch.equal(plain.patch_index, ours.patch_index)
     for name in ("taps", "cls", "object_embedding"):
         torch.testing.assert_close(getattr(plain, name), getattr(ours, name), atol=1e-5, rtol=1e-5)
 
 
-def test_the_plain_heads_are_the_heads() -> None:
+def test_the_heads_as_defined_are_the_fast_ones() -> None:
     made = work()
     features, _ = made.data.batch(slice(0, 3))
     for mode in (True, False):
         made.detector.train(mode)
-        plain, ours = released_model.score(made.detector, features), made.detector(features)
+        plain, ours = made.detector(features), for_training(made.detector)(features)
         for name in (
             "patch_logits", "point_logits", "point_scores", "object_logits", "object_scores",
         ):  # fmt: skip
@@ -235,6 +239,25 @@ def test_plain_metrics_are_ours() -> None:
 # The gate
 
 
+def test_each_section_is_told_and_written_as_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def stops(settings: Settings) -> Iterator[Row]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setitem(benchmark_run.ROWS, "latency", stops)
+    settings = dataclasses.replace(SETTINGS, only=("metrics", "latency"))
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path / "b", told.append)
+    assert len(told) == 2
+    assert "AU-PRO" in told[1]
+    assert (tmp_path / "b.md").read_text() == "\n".join(told) + "\n"
+    assert len(json.loads((tmp_path / "b.json").read_text())["rows"]) == 2
+
+
 def test_different_results_give_no_ratio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = released_metrics.aupro
     monkeypatch.setattr(released_metrics, "aupro", lambda *a: real(*a) + 1e-6)
@@ -259,9 +282,9 @@ def test_a_worse_sampling_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_heads_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = released_model._mgfem
-    monkeypatch.setattr(released_model, "_mgfem", lambda *a: 1.01 * real(*a))
-    assert train._difference(work(), encoded=True) > train.EXACT_TOLERANCE
+    real = MGFEM.forward
+    monkeypatch.setattr(MGFEM, "forward", lambda *a: 1.01 * real(*a))
+    assert train.difference(work(), encoded=True) > train.EXACT_TOLERANCE
 
 
 # Figures
@@ -326,18 +349,17 @@ def test_the_table_by_hand() -> None:
         ),
         Row("s", "b", goal=Goal(seconds=10, on_gpu=True)),
     ]
-    growth = [Growth("t", ("n", "ms"), ((1024, 0.5), (2048, None)))]
-    text = table.markdown(rows, growth, {"processor": "P", "gpu": None})
-    assert text.splitlines() == [
-        "processor P",
-        "",
+    growth = Growth("t", ("n", "ms"), ((1024, 0.5), (2048, None)))
+    assert table.heading({"processor": "P", "cores": 2, "gpu": None}) == "processor P, cores 2"
+    assert table.table_of(rows).splitlines() == [
         "| what | plain | ours | ratio | plain memory | our memory | goal | reached |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
         "| s: a [1] | 10 s | 500 ms | 20× | 300 MB | 90 MB | ≥ 15×, ≤ 1/3 memory | yes |",
         "| s: b | – | not measured | – | – | – | GPU: ≤ 10 s | not measured |",
         "",
         "[1] scaled; processor time 9 s and 400 ms, 22.5×; runs: 3",
-        "",
+    ]
+    assert table.growth_of(growth).splitlines() == [
         "**t**",
         "",
         "| n | ms |",
@@ -362,7 +384,7 @@ def test_the_script_takes_sections_by_commas(repository: Path, tmp_path: Path) -
     assert (tmp_path / "report.md").read_text() == ended.stdout.rstrip("\n") + "\n"
     report = json.loads((tmp_path / "report.json").read_text())
     assert {row["section"] for row in report["rows"]} == {"metrics", "prepare"}
-    expected = dataclasses.asdict(recipe_file("release", epochs=100))
+    expected = recipe_file("release", epochs=100).flat()
     assert report["settings"]["recipe"] == json.loads(json.dumps(expected))
 
 

@@ -21,9 +21,8 @@ from btp.experiments.workspace import Commands, Workspace
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
 from btp.training import loop as training
-from btp.training import resume as progress
 
-RECIPES = {"full": replace(RECIPE, epochs=4)}
+RECIPES = {"full": RECIPE.changed(epochs=4)}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digits(
         return epoch(*args)
 
     epoch = training.run_epoch
-    monkeypatch.setattr(progress, "RESUME_EVERY", 1)
+    monkeypatch.setattr(training, "RESUME_EVERY", 1)
     monkeypatch.setattr(training, "run_epoch", dying)
     finished: dict[Path, int] = {}
     for _ in range(30):
@@ -106,7 +105,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digits(
             paths = tmp_path.rglob("detector.safetensors")
             finished = {path: path.stat().st_mtime_ns for path in paths}
     assert digits(tmp_path) == uninterrupted
-    assert len(done) == 3 * RECIPES["full"].epochs  # nor is any epoch
+    assert len(done) == 3 * RECIPES["full"].training.epochs  # nor is any epoch
     assert list(tmp_path.rglob("resume.pt")) == []
 
 
@@ -166,7 +165,7 @@ def test_damaged_foreign_and_older_results_are_named_and_the_rest_is_used(
 def test_baselines_are_kept_and_measured_once(
     folder: Path, model: PointLanguageModel, tmp_path: Path
 ) -> None:
-    base = Plan("set", "", 0, replace(RECIPES["full"], epochs=1), POINTS)
+    base = Plan("set", "", 0, RECIPES["full"].changed(epochs=1), POINTS)
     plans = plan_baselines(("1",), base, CATEGORIES, [111])
     one = campaign(folder, model, tmp_path)
     assert one.records() == []
@@ -183,7 +182,7 @@ def test_baselines_are_kept_and_measured_once(
     later.score_baselines(plans)
     assert said == []
     assert [repr(each) for each in later.records()] == [repr(each) for each in made]  # nan != nan
-    changed = replace(plans[0], settings=replace(base, recipe=replace(base.recipe, epochs=2)))
+    changed = replace(plans[0], settings=replace(base, recipe=base.recipe.changed(epochs=2)))
     later.score_baselines([changed])  # of another recipe
     assert len(said) == 1
 
@@ -195,7 +194,7 @@ def test_one_run_of_each_recipe_is_drawn_and_any_that_is_asked_for(
         return sorted(path.parent for path in tmp_path.rglob("pictures-set.png"))
 
     plans = plans_of(seeds=(111, 112))
-    variant = replace(RECIPES["full"], variant="mgfem", use_geometry=False)
+    variant = RECIPES["full"].changed(variant="mgfem", use_geometry=False)
     plans += [replace(plan, recipe=variant) for plan in plans]
     campaign(folder, model, tmp_path, pictures=1).train_and_score(plans)
     first = sorted(plan.run(tmp_path, "tiny").folder for plan in (plans[0], plans[6]))
@@ -210,7 +209,7 @@ def test_a_recipe_of_the_same_name_and_other_settings_is_named(
 ) -> None:
     plans = plans_of()[:2]
     campaign(folder, model, tmp_path).train_and_score(plans[:1])
-    changed = Recipe(name="tiny", epochs=4, learning_rate=1e-5)
+    changed = Recipe().changed(name="tiny", epochs=4, learning_rate=1e-5)
     one = campaign(folder, model, tmp_path)
     one.train_and_score([replace(p, recipe=changed) for p in plans])
     assert len(one.left_out) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from btp.config import build
 from btp.errors import ConfigError
+from btp.experiments.protocol import Plan
 from btp.models.point_encoder import PointBERTConfig
 from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import TextConfig
@@ -31,12 +32,12 @@ def group(name: str) -> list[str]:
 
 @pytest.mark.parametrize("recipe", group("recipe"))
 def test_every_recipe_builds(recipe: str) -> None:
-    built = build(Recipe, settings("train", f"recipe={recipe}")["recipe"], "recipe")
+    built = Recipe.from_flat(settings("train", f"recipe={recipe}")["recipe"])
     assert built.name == recipe
 
 
 def test_the_paper_s_recipe_is_the_default_in_code_too() -> None:
-    built = build(Recipe, settings("train", "dataset=real3d")["recipe"], "recipe")
+    built = Recipe.from_flat(settings("train", "dataset=real3d")["recipe"])
     assert built == Recipe()
 
 
@@ -47,31 +48,30 @@ def test_how_long_one_trains_belongs_to_the_data_set(
     script: str, dataset: str, recipe: str
 ) -> None:
     chosen = [f"dataset={dataset}", f"recipe={recipe}"]
-    usual = build(Recipe, settings(script, *chosen)["recipe"], "recipe")
-    assert usual.epochs == (10 if dataset == "demo" else 100)
-    typed = build(Recipe, settings(script, *chosen, "recipe.epochs=7")["recipe"], "recipe")
-    assert typed.epochs == 7
+    usual = Recipe.from_flat(settings(script, *chosen)["recipe"])
+    assert usual.training.epochs == (10 if dataset == "demo" else 100)
+    typed = Recipe.from_flat(settings(script, *chosen, "recipe.epochs=7")["recipe"])
+    assert typed.training.epochs == 7
 
 
 def test_the_paper_s_recipe_lists_all_switches() -> None:
     listed = settings("train", "dataset=real3d")["recipe"].keys()
-    assert listed == {field.name for field in fields(Recipe)}
+    assert listed == Recipe().flat().keys()
 
 
 def test_the_pretraining_has_epochs_of_its_own() -> None:
-    assert build(Recipe, settings("pretrain")["recipe"], "recipe").epochs == 3
+    assert Recipe.from_flat(settings("pretrain")["recipe"]).training.epochs == 3
 
 
 def test_the_release_s_recipe_is_what_facts_say() -> None:
     chosen = settings("train", "recipe=release", "dataset=real3d")
-    recipe = build(Recipe, chosen["recipe"], "recipe")
-    assert recipe == Recipe(
+    recipe = Recipe.from_flat(chosen["recipe"])
+    assert recipe == Recipe().changed(
         name="release",
         prompts="fixed",
         prompt_texts=("normal .", "defective ."),
         context_tokens=0,
         object_score="top20",
-        pro="standard",
         patch_temperature=1.0,
         projection="mlp",
     )
@@ -91,8 +91,9 @@ def test_ulip2_has_the_published_sizes() -> None:
 
 
 @pytest.mark.parametrize("script", ["train", "eval"])
-def test_the_device_decides_how_wide_products_are(script: str) -> None:
+def test_heads_are_trained_in_float32_unless_asked_otherwise(script: str) -> None:
     assert settings(script)["bfloat16"] == "auto"
+    assert Plan("demo", "gear", 111, Recipe()).bfloat16 is None
 
 
 @pytest.mark.parametrize("dataset", group("dataset"))
@@ -122,13 +123,34 @@ def test_every_dataset_composes_with_every_script(dataset: str, script: str) -> 
         ({"patch_temperature": 0}, "recipe.patch_temperature is 0.0; expected above 0"),
         ({"warmup": 2.0}, "expected a share from 0 to 1"),
         ({"use_taps": False, "use_geometry": False}, "both off"),
+        ({"pro": "standard"}, "recipe.pro is no setting of a recipe"),
     ],
 )
 def test_wrong_settings_are_named(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        build(Recipe, changes, "recipe")
+        Recipe.from_flat(changes)
     assert message in str(error.value)
 
 
+def test_a_flat_recipe_is_the_same_recipe() -> None:
+    recipe = Recipe().changed(
+        name="other",
+        prompt_texts=("a", "b"),
+        projection="mlp",
+        epochs=3,
+        loss={"point": 2.0, "object": 0.0, "geometry": 0.1},
+    )
+    assert (recipe.prompt.prompt_texts, recipe.loss.point) == (("a", "b"), 2.0)
+    assert Recipe.from_flat(recipe.flat()) == recipe
+    assert Recipe.from_flat(json.loads(json.dumps(recipe.flat()))) == recipe
+
+
+def test_files_of_an_earlier_version_are_read() -> None:
+    flat = Recipe("plus").flat() | {"pro": "standard"}
+    assert Recipe.from_file(flat, "an old file") == Recipe("plus")
+    with pytest.raises(ConfigError, match=r"an old file\.epoch is not a setting"):
+        Recipe.from_file({"epoch": 3}, "an old file")
+
+
 def test_whole_numbers_are_fine_for_floats() -> None:
-    assert build(Recipe, {"clip_norm": 2}, "recipe").clip_norm == 2.0
+    assert Recipe.from_flat({"clip_norm": 2}).training.clip_norm == 2.0

@@ -18,33 +18,30 @@ def untouched() -> Iterator[None]:
     """As in a new process; put back afterwards."""
     before = MATMUL.fp32_precision
     MATMUL.fp32_precision = "ieee"
-    cpu.use_full_width.cache_clear()
     yield
     MATMUL.fp32_precision = before
-    cpu.use_full_width.cache_clear()
 
 
 def test_products_are_as_precise_as_before(untouched: None) -> None:
-    before = cpu._error()
+    before = cpu.product_error()
     cpu.use_full_width()
-    assert cpu._error() < max(2e-6, 4 * before)
+    assert cpu.product_error() < max(2e-6, 4 * before)
 
 
 def test_a_processor_that_rounds_to_16_bit_is_left_alone(
     untouched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu, "_is_amd", lambda: True)
+    monkeypatch.setattr(cpu, "is_amd", lambda: True)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setattr(cpu, "_error", lambda: 1e-3)
+    monkeypatch.setattr(cpu, "product_error", lambda: 1e-3)
     assert not cpu.use_full_width()
     assert MATMUL.fp32_precision == "ieee"
-    cpu.use_full_width.cache_clear()
-    monkeypatch.setattr(cpu, "_error", lambda: 1e-6)
+    monkeypatch.setattr(cpu, "product_error", lambda: 1e-6)
     assert cpu.use_full_width()
     assert MATMUL.fp32_precision == "bf16"
 
 
 def test_the_measure_would_see_16_bit() -> None:
-    assert cpu._error() < 2e-6
+    assert cpu.product_error() < 2e-6
     with torch.autocast("cpu", torch.bfloat16):
-        assert cpu._error() > 2e-6
+        assert cpu.product_error() > 2e-6

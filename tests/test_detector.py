@@ -11,21 +11,15 @@ from formula import GOLDEN, head_state, release_name, ulip2_state
 
 from btp.errors import ConfigError
 from btp.losses import LossWeights, focal_loss, joint_loss
+from btp.models import fast
 from btp.models.detector import Detector
 from btp.models.gfcm import GFCM, patch_inputs
 from btp.models.mgfem import MGFEM
 from btp.models.point_encoder import PointBERT, PointBERTConfig
-from btp.recipe import Recipe
+from btp.recipe import DetectorConfig
 from btp.types import Features, Scores
 
-RELEASE = Recipe(
-    name="release",
-    prompts="fixed",
-    context_tokens=0,
-    object_score="top20",
-    patch_temperature=1.0,
-    projection="mlp",
-)
+RELEASE = DetectorConfig(object_score="top20", patch_temperature=1.0, projection="mlp")
 SMALL = PointBERTConfig(
     width=24, depth=4, heads=2, groups=16, group_size=8, embed_dim=12, taps=(1, 3)
 )
@@ -52,11 +46,16 @@ def detector(golden: dict[str, np.ndarray]) -> Detector:
     return model
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize(
+    ("mode", "form"),
+    [("eval", "plain"), ("train", "plain"), ("eval", "for_training"), ("train", "for_training"),
+     ("eval", "for_scoring")],
+)  # fmt: skip
 def test_scores_equal_the_recorded_ones(
-    detector: Detector, features: Features, golden: dict[str, np.ndarray], mode: str
+    detector: Detector, features: Features, golden: dict[str, np.ndarray], mode: str, form: str
 ) -> None:
-    scores = getattr(detector, mode)()(features)
+    getattr(detector, mode)()
+    scores = detector(features) if form == "plain" else getattr(fast, form)(detector)(features)
     z = detector.mgfem(features.taps, features.cls, scores.geometry)
     assert scores.geometry is not None
     found = {
@@ -78,12 +77,14 @@ def test_scores_equal_the_recorded_ones(
         )
 
 
+@pytest.mark.parametrize("form", ["plain", "for_training"])
 def test_losses_and_gradients_equal_the_recorded_ones(
-    detector: Detector, features: Features, golden: dict[str, np.ndarray]
+    detector: Detector, features: Features, golden: dict[str, np.ndarray], form: str
 ) -> None:
     labels = torch.from_numpy(golden["labels"]).bool()
     fpfh = torch.from_numpy(golden["fpfh_patch_max"])
-    scores = detector.train()(features)
+    detector.train()
+    scores = detector(features) if form == "plain" else fast.for_training(detector)(features)
     terms = joint_loss(scores, labels, fpfh, LossWeights(), 0.1)
     assert terms.keys() == {"focal", "dice", "bce", "info_nce", "total"}
     for name, value in terms.items():
@@ -105,7 +106,7 @@ def small_features(n: int = 64, surface: int = 0) -> Features:
 
 def small_detector(**switches: object) -> Detector:
     torch.manual_seed(1)
-    model = Detector(SMALL, Recipe(**switches), surface_channels=5)  # type: ignore[arg-type]
+    model = Detector(SMALL, DetectorConfig(**switches), surface_channels=5)  # type: ignore[arg-type]
     model.text.copy_(torch.nn.functional.normalize(torch.randn(2, 12), dim=-1))
     return model.eval()
 
@@ -216,7 +217,7 @@ def test_modules_can_be_left_out(switches: dict[str, bool]) -> None:
 
 def test_a_detector_without_text_says_so() -> None:
     with pytest.raises(ConfigError, match="no text embeddings"):
-        Detector(SMALL, Recipe())(small_features())
+        Detector(SMALL, DetectorConfig())(small_features())
 
 
 def test_focal_loss_by_hand() -> None:

@@ -94,7 +94,7 @@ def test_a_category_with_one_label_is_named_not_averaged(data: FeatureSet) -> No
 def test_the_train_category_is_never_scored(
     dataset: Folder, store: DiskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detector = new_detector(ENCODER, RECIPE).eval()
+    detector = new_detector(ENCODER, RECIPE.detector).eval()
     detector.text.copy_(torch.nn.functional.normalize(torch.randn(2, 16), dim=-1))
     loaded: list[str] = []
     real = DiskStore.load

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from btp.models.detector import Detector
+from btp.models.fast import accelerated, for_scoring, for_training
+from btp.models.fast.gfcm import describe
+from btp.models.fast.mgfem import fold
 from btp.models.gfcm import GFCM, patch_inputs
 from btp.models.mgfem import MGFEM
-from btp.models.point_encoder import PointBERTConfig, patchify
-from btp.recipe import Recipe
+from btp.models.point_encoder import MiniPointNet, PointBERT, PointBERTConfig, patchify
+from btp.recipe import DetectorConfig
 from btp.types import Features
 
 SMALL = PointBERTConfig(
@@ -73,7 +76,7 @@ def test_gfcm_of_features_equals_that_of_patches(kind: str, mode: str) -> None:
     plain = getattr(small_gfcm(5 if kind == "surface" else 3), mode)()
     fast = copy.deepcopy(plain)
     expected = plain(patch_inputs(features, kind))
-    found = fast.describe(features, kind)
+    found = describe(fast, features, kind)
     assert_near(found, expected, "descriptors")
     upstream = torch.randn_like(expected)
     expected.backward(upstream)
@@ -106,7 +109,7 @@ def test_mgfem_logits_equal_its_embeddings_along_the_direction(
         geometry = torch.randn(3, 16, 33, requires_grad=True) if use_geometry else None
         direction = torch.randn(20, requires_grad=True)
         given = features.taps, features.cls, geometry
-        logits = module(*given) @ direction if module is plain else module.logits(*given, direction)
+        logits = module(*given) @ direction if module is plain else fold(fast, direction)(*given)
         (logits * torch.randn(3, 16)).sum().backward()
         inputs = [x.grad for x in (geometry, direction) if x is not None]
         results.append([logits, *inputs, *(p.grad for p in module.parameters())])
@@ -117,7 +120,7 @@ def test_mgfem_logits_equal_its_embeddings_along_the_direction(
 
 def small_detector(**switches: object) -> Detector:
     torch.manual_seed(4)
-    model = Detector(SMALL, Recipe(**switches), surface_channels=5)  # type: ignore[arg-type]
+    model = Detector(SMALL, DetectorConfig(**switches), surface_channels=5)  # type: ignore[arg-type]
     if model.gfcm is not None:
         model.gfcm = small_gfcm(model.gfcm.mlp1[0].in_features)
         nn.init.zeros_(model.gfcm.mlp3[1].weight[3:5])  # a channel may die
@@ -125,19 +128,51 @@ def small_detector(**switches: object) -> Detector:
     return model.eval()
 
 
-@pytest.mark.parametrize(
-    "switches",
-    [
-        {},
-        {"gfcm_input": "surface", "projection": "mlp", "object_score": "top20"},
-        {"gfcm_input": "centred", "uncovered": "nearest", "object_score": "smooth"},
-        {"use_geometry": False, "projection": "mlp"},
-        {"use_taps": False},
-    ],
-)
+SWITCHES = [
+    {},
+    {"gfcm_input": "surface", "projection": "mlp", "object_score": "top20"},
+    {"gfcm_input": "centred", "uncovered": "nearest", "object_score": "smooth"},
+    {"use_geometry": False, "projection": "mlp"},
+    {"use_taps": False},
+]
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_a_detector_is_trained_by_the_same_scores_and_gradients(
+    switches: dict[str, object], mode: str
+) -> None:
+    plain, features = getattr(small_detector(**switches), mode)(), small_features()
+    if (
+        plain.gfcm is not None
+    ):  # of a dead channel every point has the maximum, and any its gradient
+        nn.init.normal_(plain.gfcm.mlp3[1].weight)
+    quick = copy.deepcopy(plain)
+    results = []
+    for detector, scorer in ((plain, plain), (quick, for_training(quick))):
+        text = nn.functional.normalize(detector.text + 0.1, dim=-1).requires_grad_()
+        scores = scorer(features, text)
+        given = {name: value for name, value in vars(scores).items() if value is not None}
+        torch.stack(
+            [(value * weights_of(value)).sum() for value in given.values()]
+        ).sum().backward()
+        results.append([*given.values(), text.grad, *(p.grad for p in detector.parameters())])
+    names = [*given, "text", *(name for name, _ in plain.named_parameters())]
+    for name, expected, found in zip(names, *results, strict=True):
+        # a shift before a batch's norm is taken off again: its gradient is rounding
+        shift = mode == "train" and name.startswith("gfcm.mlp") and name.endswith("0.bias")
+        assert_near(found, expected, name, 1e3 if shift else 0.0)
+
+
+def weights_of(value: Tensor) -> Tensor:
+    """Numbers of either sign, the same for every value of a shape."""
+    return torch.randn(value.shape, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
 def test_a_folded_detector_gives_the_same_scores(switches: dict[str, object]) -> None:
     detector, features = small_detector(**switches), small_features()
-    expected, found = detector(features), detector.fold()(features)
+    expected, found = detector(features), for_scoring(detector)(features)
     for name, value in vars(expected).items():
         if value is None:
             assert getattr(found, name) is None
@@ -149,13 +184,69 @@ def test_a_folded_detector_gives_the_same_scores(switches: dict[str, object]) ->
 def test_folding_changes_nothing_in_the_detector_and_keeps_apart_from_it() -> None:
     detector, features = small_detector(), small_features()
     before = copy.deepcopy(detector.state_dict())
-    folded = detector.fold()
+    folded = for_scoring(detector)
     expected = folded(features).patch_logits
     assert all(torch.equal(before[k], v) for k, v in detector.state_dict().items())
     with torch.no_grad():
         for parameter in detector.parameters():
             parameter.add_(1)
     assert torch.equal(folded(features).patch_logits, expected)
+
+
+def small_encoder() -> PointBERT:
+    torch.manual_seed(5)
+    encoder = PointBERT(SMALL)
+    for norm in (encoder.point_encoder.encoder.first_conv[1], encoder.point_encoder.norm):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    return encoder
+
+
+def outputs(encoder: PointBERT) -> list[Tensor]:
+    features = encoder(small_features().points)
+    return [features.taps, features.cls, features.object_embedding]
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_an_accelerated_encoder_gives_the_same_features_and_gradients(mode: str) -> None:
+    plain = getattr(small_encoder(), mode)()
+    shared = copy.deepcopy(plain)
+    quick = accelerated(shared)
+    results = []
+    for encoder, weights in ((plain, plain), (quick, shared)):
+        found = outputs(encoder)
+        torch.stack([(value * weights_of(value)).sum() for value in found]).sum().backward()
+        results.append([*found, *(p.grad for p in weights.parameters() if p.grad is not None)])
+    for expected, found in zip(*results, strict=True):
+        assert_near(found, expected, f"{tuple(expected.shape)}", 1.0)
+    for (name, a), b in zip(shared.named_buffers(), plain.buffers(), strict=True):
+        assert_near(a.float(), b.float(), name)
+
+
+def test_an_accelerated_encoder_follows_the_weights_and_the_mode() -> None:
+    plain = small_encoder()
+    quick = accelerated(plain)
+    assert type(plain.point_encoder.encoder) is MiniPointNet
+    assert quick.state_dict().keys() == plain.state_dict().keys()
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.mul_(1.1)
+    for mode in (plain.train, plain.eval):
+        mode()
+        for found, expected in zip(outputs(quick), outputs(plain), strict=True):
+            assert_near(found, expected, "after a change")
+
+
+def test_a_rounded_encoder_is_near_and_has_weights_of_its_own() -> None:
+    torch.set_default_dtype(torch.float32)
+    plain = small_encoder().eval().requires_grad_(False)
+    rounded = accelerated(plain, rounded=True)
+    points = small_features().points
+    exact, near = plain(points), rounded(points)
+    assert 0 < float((exact.taps - near.taps).abs().max()) < 0.05
+    assert {p.dtype for p in plain.parameters()} == {torch.float32}
+    attentions = [next(b.attn.parameters()).dtype for b in rounded.point_encoder.blocks.blocks]
+    assert attentions == [torch.float32] * 2 + [torch.bfloat16] * 2
 
 
 def test_uncovered_points_are_filled_alike_one_by_one_and_all_together() -> None:

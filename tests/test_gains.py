@@ -30,7 +30,7 @@ def test_gains_are_paired_differences_to_the_first_recipe(tmp_path: Path) -> Non
     recipes = {
         "base": RECIPE,
         "again": RECIPE,
-        "linear": replace(RECIPE, learning_rate=5e-2, loss=replace(RECIPE.loss, geometry=0.0)),
+        "linear": RECIPE.changed(learning_rate=5e-2, loss=replace(RECIPE.loss, geometry=0.0)),
     }
 
     def load(category, recipe):

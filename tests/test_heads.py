@@ -16,11 +16,12 @@ from btp.features.store import FeatureSet
 from btp.models.checkpoint import CONTEXT, load_detector
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
-from btp.training.loop import Trainee, train
+from btp.training.loop import train
+from btp.training.trainee import new_trainee
 from btp.weights.state_dict import read_metadata
 
-MADE_WITH = Recipe("corpus", gfcm_input="surface", projection="mlp", epochs=2)
-RECIPE = dataclasses.replace(MADE_WITH, name="plus", heads="pretrained", epochs=3)
+MADE_WITH = Recipe().changed(name="corpus", gfcm_input="surface", projection="mlp", epochs=2)
+RECIPE = MADE_WITH.changed(name="plus", heads="pretrained", epochs=3)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def model_with(heads: Path | None) -> PointLanguageModel:
 
 
 def test_a_training_starts_where_the_heads_are(data: FeatureSet, heads: Path) -> None:
-    trainee = Trainee(model_with(heads), RECIPE).eval()
+    trainee = new_trainee(model_with(heads), RECIPE, 1).eval()
     trained = load_detector(heads)[0]
     assert trainee.prompts is not None
     features = data.batch(slice(0, 4))[0]
@@ -69,8 +70,8 @@ def test_pretrained_norms_keep_their_statistics_and_all_else_learns(
 
 @pytest.mark.parametrize("switch", ["use_taps", "use_geometry"])
 def test_a_variant_starts_with_the_parts_that_it_has(heads: Path, switch: str) -> None:
-    recipe = dataclasses.replace(RECIPE, **{switch: False})
-    own = Trainee(model_with(heads), recipe).detector
+    recipe = RECIPE.changed(**{switch: False})
+    own = new_trainee(model_with(heads), recipe, 1).detector
     trained = load_detector(heads)[0]
     columns = trained.mgfem.fusion[0].weight.chunk(3, dim=1)  # taps, geometry, CLS token
     kept = columns[1:2] if switch == "use_taps" else (columns[0], columns[2])
@@ -82,11 +83,10 @@ def test_a_variant_starts_with_the_parts_that_it_has(heads: Path, switch: str) -
 
 
 def test_heads_are_new_where_none_come_with_the_encoder() -> None:
-    new = dataclasses.replace(RECIPE, heads="new")
+    new = RECIPE.changed(heads="new")
     states = []
     for recipe in (RECIPE, new):
-        torch.manual_seed(2)
-        states.append(Trainee(model_with(None), recipe).train())
+        states.append(new_trainee(model_with(None), recipe, 2))
     assert states[0].detector.gfcm is not None
     assert states[0].detector.gfcm.training
     for name, tensor in states[0].state_dict().items():
@@ -100,7 +100,7 @@ def test_prompts_of_another_text_tower_are_not_taken(heads: Path, tmp_path: Path
     save_file(state, tmp_path / "other.safetensors", metadata={"btp": json.dumps(about)})
     found = []
     for file in (heads, tmp_path / "other.safetensors"):
-        prompts = Trainee(model_with(file), RECIPE).prompts
+        prompts = new_trainee(model_with(file), RECIPE, 1).prompts
         assert prompts is not None
         found.append(torch.equal(prompts.context, state[CONTEXT]))
     assert found == [True, False]
@@ -108,9 +108,9 @@ def test_prompts_of_another_text_tower_are_not_taken(heads: Path, tmp_path: Path
 
 def test_heads_that_do_not_fit_are_refused(heads: Path) -> None:
     for switch, value in (("gfcm_input", "absolute"), ("projection", "linear")):
-        other = dataclasses.replace(RECIPE, **{switch: value})  # type: ignore[arg-type]
+        other = RECIPE.changed(**{switch: value})  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=f"{switch} is {value}.*recipe.heads=new"):
-            Trainee(model_with(heads), other)
+            new_trainee(model_with(heads), other, 1)
     changed = PointLanguageModel(dataclasses.replace(ENCODER, seed=1, heads=str(heads)))
     with pytest.raises(WeightsError, match="heads of encoder"):
-        Trainee(changed, RECIPE)
+        new_trainee(changed, RECIPE, 1)

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from formula import GOLDEN, ulip2_state
 
 from btp.errors import ConfigError, WeightsError
+from btp.models.fast import accelerated
 from btp.models.point_encoder import (
     Block,
-    MiniPointNet,
     PointBERT,
     PointBERTConfig,
 )
@@ -47,9 +47,15 @@ def test_patches_equal_the_recorded_ones(features: Features, golden: dict[str, n
     assert near_origin.isdisjoint(features.patch_index[1, :, 0].tolist())
 
 
+@pytest.mark.parametrize("form", ["plain", "fast"])
 def test_embeddings_equal_the_recorded_ones(
-    features: Features, golden: dict[str, np.ndarray]
+    ulip2: PointBERT, features: Features, golden: dict[str, np.ndarray], form: str
 ) -> None:
+    if form == "fast":
+        with torch.inference_mode():
+            fast = accelerated(ulip2)(features.points)
+        torch.testing.assert_close(fast.taps, features.taps, atol=1e-5, rtol=1e-5)
+        features = fast
     np.testing.assert_allclose(features.cls, golden["cls_normalized"], atol=1e-4)
     np.testing.assert_allclose(features.object_embedding, golden["object_embedding"], atol=1e-4)
 
@@ -58,7 +64,7 @@ def test_taps_equal_the_recorded_ones(
     ulip2: PointBERT, features: Features, golden: dict[str, np.ndarray]
 ) -> None:
     with torch.inference_mode():
-        grouped = ulip2._group(features.points, None, features.patch_index)
+        grouped = ulip2.group(features.points, None, features.patch_index)
         tokens, taps = ulip2.point_encoder(*grouped)
     assert len(taps) == 4
     rows = golden["token_rows"]
@@ -94,14 +100,6 @@ def test_weights_of_another_model_are_named() -> None:
     assert "missing: pc_projection" in message
     assert "unexpected: stray" in message
     assert "[128, 3, 1] instead of [128, 6, 1]" in message
-
-
-def test_split_product_equals_concatenation() -> None:
-    net = MiniPointNet(6, (8, 16, 32), 10).double().eval()
-    x = torch.randn(5, 7, 6, dtype=torch.float64)
-    hidden = net.first_conv(x.transpose(1, 2))
-    joined = torch.cat([hidden.amax(2, keepdim=True).expand_as(hidden), hidden], dim=1)
-    torch.testing.assert_close(net(x), net.second_conv(joined).amax(2))
 
 
 def test_block_equals_timm() -> None:

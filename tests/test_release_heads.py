@@ -22,7 +22,7 @@ from btp.weights.records import write_record
 from btp.weights.text_store import TextStore
 
 TRAINED = ("real3d", "car", 111)
-RELEASE = Recipe(
+RELEASE = Recipe().changed(
     name="release",
     prompts="fixed",
     prompt_texts=("normal .", "defective ."),
@@ -80,7 +80,7 @@ def ulip2(folder: Path) -> EncoderConfig:
 
 def check_scores(path: Path, golden: dict[str, np.ndarray]) -> None:
     """From the published files to the recorded scores, without a text tower."""
-    detector, encoder, about = load_detector(path)
+    detector, encoder, about, *_ = load_detector(path)
     model = PointLanguageModel(encoder)
     with torch.inference_mode():
         scores = detector(model.encode(torch.from_numpy(golden["points"])))

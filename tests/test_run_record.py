@@ -20,7 +20,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = replace(
         record("egg", box=0.25, disc=0.75),
         folder=str(tmp_path),
-        recipe=Recipe("tiny", prompt_texts=("a", "b"), epochs=3),
+        recipe=Recipe().changed(name="tiny", prompt_texts=("a", "b"), epochs=3),
         repeated={"box": 2},
         thresholds=200,
     )

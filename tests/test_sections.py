@@ -48,7 +48,7 @@ def test_a_baseline_that_was_measured_otherwise_is_named() -> None:
     odd = [
         changed(memory, scans="s2"),
         changed(baseline("ulip_zero_shot"), text_fingerprint="t2"),
-        changed(baseline("ulip_zero_shot"), recipe=Recipe(epochs=1)),
+        changed(baseline("ulip_zero_shot"), recipe=Recipe().changed(epochs=1)),
         changed(memory, thresholds=200),
     ]
     (part,), left_out = sections_of([*RUNS, *odd], REQUEST)
@@ -62,7 +62,7 @@ def test_a_baseline_that_was_measured_otherwise_is_named() -> None:
 
 
 def test_p_pro_is_the_coverage_auc_for_the_paper_s_recipe_or_what_is_asked_for() -> None:
-    tuned = changed(PLUS, recipe=Recipe("paper,epochs=2", epochs=2))
+    tuned = changed(PLUS, recipe=Recipe().changed(name="paper,epochs=2", epochs=2))
 
     def marked(request: Request) -> list[str]:
         sections, _ = sections_of([*RUNS, tuned, PLUS], request)

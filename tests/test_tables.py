@@ -6,7 +6,6 @@ import csv
 import html.parser
 import io
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +206,7 @@ def test_tables_of_the_paper_s_set_stand_beside_the_paper_s_numbers() -> None:
 
 
 def test_ablation_and_points_have_a_row_each_and_what_is_missing_is_said() -> None:
-    full, mgfem = Recipe(), Recipe(variant="mgfem", use_geometry=False)
+    full, mgfem = Recipe(), Recipe().changed(variant="mgfem", use_geometry=False)
     runs = [record("box", cup=0.5), changed(record("box", cup=0.4), recipe=mgfem)]
     runs.append(changed(record("box", cup=0.3), n_points=1024))
     zero = baseline("ulip_zero_shot", cup=0.2)
@@ -229,7 +228,7 @@ def test_ablation_and_points_have_a_row_each_and_what_is_missing_is_said() -> No
 
 def test_other_settings_are_never_in_one_mean() -> None:
     odd = changed(record("disc", box=0.1), encoder_fingerprint="e2")
-    other = changed(record("cup", box=0.1), recipe=Recipe(learning_rate=1e-5))
+    other = changed(record("cup", box=0.1), recipe=Recipe().changed(learning_rate=1e-5))
     used, left_out = agreeing([*RESULTS, odd, other])
     assert used == RESULTS
     assert left_out[0].startswith("outputs/disc/seed111: encoder_fingerprint is e2, not e1")
@@ -246,9 +245,11 @@ def test_other_settings_are_never_in_one_mean() -> None:
 
 def test_a_note_for_every_switch_that_differs() -> None:
     assert footnotes.of_recipe(Recipe()) == []
-    assert footnotes.of_recipe(Recipe(variant="mgfem", use_geometry=False)) == []
+    assert footnotes.of_recipe(Recipe().changed(variant="mgfem", use_geometry=False)) == []
     notes = footnotes.of_recipe(
-        Recipe(prompts="fixed", shuffle=True, drop_last=False, fpfh_cloud="dense", epochs=20)
+        Recipe().changed(
+            prompts="fixed", shuffle=True, drop_last=False, fpfh_cloud="dense", epochs=20
+        )
     )
     assert notes == [
         "D1: prompts is fixed, not learned.",
@@ -258,7 +259,7 @@ def test_a_note_for_every_switch_that_differs() -> None:
     ]
     known = {f"D{n}" for n in range(1, 14)} - {"D4"}  # which is of the table, not of the run
     assert set(footnotes.DEVIATIONS.values()) == known
-    assert set(footnotes.DEVIATIONS) <= set(asdict(Recipe()))
+    assert set(footnotes.DEVIATIONS) <= set(Recipe().flat())
 
 
 def test_a_cell_is_explained_down_to_weights_and_commands() -> None:

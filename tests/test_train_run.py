@@ -22,7 +22,7 @@ def test_a_finished_run_is_left_as_it_is_and_other_settings_are_named(tmp_path: 
     workspace = Workspace(
         dataset, tiny_model(), tmp_path / "store", tmp_path, {"name": "folder"}, commands
     )
-    plan = Plan(dataset.name, "egg", 111, replace(RECIPE, epochs=1), POINTS)
+    plan = Plan(dataset.name, "egg", 111, RECIPE.changed(epochs=1), POINTS)
 
     def again(plan: Plan) -> int:
         run = train_run(plan, workspace, quiet=True)
@@ -36,11 +36,11 @@ def test_a_finished_run_is_left_as_it_is_and_other_settings_are_named(tmp_path: 
         "python scripts/train.py dataset=folder encoder=tiny recipe=tiny n_points=128 "
         "train_cat=egg seed=111"
     )
-    changed = replace(plan, recipe=replace(plan.recipe, learning_rate=1e-5))
+    changed = replace(plan, recipe=plan.recipe.changed(learning_rate=1e-5))
     with pytest.raises(DataError, match=r"trained with recipe.learning_rate 0.0005, not 1e-05"):
         again(changed)
     with pytest.raises(ConfigError, match="baseline is ULIP alone"):
-        again(replace(plan, recipe=replace(plan.recipe, variant="baseline")))
+        again(replace(plan, recipe=plan.recipe.changed(variant="baseline")))
     with run.claimed(wait=False) as mine:
         assert mine
         assert train_run(plan, workspace, wait=False) is None

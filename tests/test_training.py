@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +17,9 @@ from btp.losses import joint_loss
 from btp.models.checkpoint import load_detector
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
-from btp.training import resume as progress
-from btp.training.loop import Trainee, learning_rate, make_optimizer, train
+from btp.training import loop
+from btp.training.loop import learning_rate, train
+from btp.training.trainee import make_optimizer, new_trainee
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
     return tiny_features(tmp_path_factory.mktemp("training"))
 
 
-PLUS = Recipe(
+PLUS = Recipe().changed(
     name="plus",
     patch_temperature=1.0,
     uncovered="nearest",
@@ -47,11 +48,10 @@ PLUS = Recipe(
 def test_every_trainable_parameter_gets_a_gradient(
     data: FeatureSet, model: PointLanguageModel, recipe: Recipe
 ) -> None:
-    torch.manual_seed(0)
-    trainee = Trainee(model, recipe).train()
+    trainee = new_trainee(model, recipe, 0)
     features, labels = data.batch(slice(1, 4))
     scores = trainee.detector(features, trainee.text())
-    terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature)
+    terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.training.geo_temperature)
     terms["total"].backward()
     # a shift before a batch norm is taken off again: these have no effect, hence no gradient
     shifts = {f"detector.gfcm.mlp{i}.0.bias" for i in (1, 2, 3)}
@@ -62,9 +62,9 @@ def test_every_trainable_parameter_gets_a_gradient(
 
 
 def test_optimizer_groups(model: PointLanguageModel) -> None:
-    trainee = Trainee(model, RECIPE)
+    trainee = new_trainee(model, RECIPE, 0)
     names = {id(p): n for n, p in trainee.named_parameters()}
-    decayed, plain, prompts = make_optimizer(trainee, RECIPE).param_groups
+    decayed, plain, prompts = make_optimizer(trainee, RECIPE.training).param_groups
     assert [names[id(p)] for p in prompts["params"]] == ["prompts.context"]
     assert (prompts["base_lr"], prompts["weight_decay"]) == (1e-3, 0)
     assert (plain["base_lr"], plain["weight_decay"]) == (5e-4, 0)
@@ -75,12 +75,12 @@ def test_optimizer_groups(model: PointLanguageModel) -> None:
 
 
 def test_fixed_prompts_are_not_optimised(model: PointLanguageModel) -> None:
-    recipe = dataclasses.replace(RECIPE, prompts="fixed", context_tokens=0)
-    assert len(make_optimizer(Trainee(model, recipe), recipe).param_groups) == 2
+    recipe = RECIPE.changed(prompts="fixed", context_tokens=0)
+    assert len(make_optimizer(new_trainee(model, recipe, 0), recipe.training).param_groups) == 2
 
 
 def test_learning_rate_by_hand() -> None:
-    rates = [learning_rate(step, 100, 0.5, RECIPE) for step in range(100)]
+    rates = [learning_rate(step, 100, 0.5, RECIPE.training) for step in range(100)]
     assert rates[0] == pytest.approx(0.05)
     assert rates[5] == pytest.approx(0.5 * (0.1 + 0.9 * 5 / 10))
     assert rates[10] == pytest.approx(0.5)
@@ -109,23 +109,23 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
     keep: str,
 ) -> None:
-    recipe = dataclasses.replace(PLUS, epochs=6, keep=keep)  # type: ignore[arg-type]
-    monkeypatch.setattr(progress, "RESUME_EVERY", 2)
+    recipe = PLUS.changed(epochs=6, keep=keep)  # type: ignore[arg-type]
+    monkeypatch.setattr(loop, "RESUME_EVERY", 2)
     whole = train(data, model, recipe, 1, tmp_path / "whole", quiet=True).state_dict()
 
-    real = progress.State.after_epoch
+    real = loop.run_epoch
 
-    def stop(self: progress.State, epoch: int, loss: float, keep_lowest: bool) -> None:
-        real(self, epoch, loss, keep_lowest)
-        if epoch == 4:
+    def stop(*args: Any) -> dict[str, float]:
+        if args[5] == 5:  # the last epoch
             raise KeyboardInterrupt
+        return real(*args)
 
-    monkeypatch.setattr(progress.State, "after_epoch", stop)
+    monkeypatch.setattr(loop, "run_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         train(data, model, recipe, 1, tmp_path / "cut", quiet=True)
     assert not (tmp_path / "cut" / "detector.safetensors").exists()
-    monkeypatch.setattr(progress.State, "after_epoch", real)
-    with pytest.raises(WeightsError, match="other settings"):
+    monkeypatch.setattr(loop, "run_epoch", real)
+    with pytest.raises(WeightsError, match=r"other settings: recipe.epochs 6, not 2"):
         train(data, model, PLUS, 1, tmp_path / "cut", resume=True, quiet=True)
     resumed = train(data, model, recipe, 1, tmp_path / "cut", resume=True, quiet=True)
     assert all(torch.equal(whole[k], v) for k, v in resumed.state_dict().items())
@@ -136,9 +136,11 @@ def test_train_save_load_evaluate_gives_the_same_numbers(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path
 ) -> None:
     trained = train(data, model, RECIPE, 3, tmp_path, {"train_cat": "egg"}, quiet=True)
-    loaded, encoder, about = load_detector(tmp_path / "detector.safetensors")
+    loaded, encoder, about, recipe, context = load_detector(tmp_path / "detector.safetensors")
     assert encoder == model.config
-    assert loaded.recipe == RECIPE
+    assert recipe == RECIPE
+    assert context is not None
+    assert context.shape == (4, 16)
     assert about["train_cat"] == "egg"
     assert 1 <= about["epoch"] <= 3
     before, after = score(trained, data).measure(), score(loaded, data).measure()
@@ -149,8 +151,8 @@ def test_train_save_load_evaluate_gives_the_same_numbers(
 def test_training_lowers_the_loss_and_moves_the_prompts(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path
 ) -> None:
-    short = dataclasses.replace(PLUS, epochs=1)
-    long = dataclasses.replace(PLUS, epochs=30)
+    short = PLUS.changed(epochs=1)
+    long = PLUS.changed(epochs=30)
     for name, recipe in (("short", short), ("long", long)):
         train(data, model, recipe, 1, tmp_path / name, quiet=True)
     first, last = (load_detector(tmp_path / n / "detector.safetensors") for n in ("short", "long"))
@@ -162,14 +164,15 @@ def test_the_epoch_of_the_lowest_loss_is_kept(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
-    real = progress.State.after_epoch
+    real = loop.run_epoch
 
-    def spy(self: progress.State, epoch: int, loss: float, keep_lowest: bool) -> None:
-        losses.append(loss)
-        real(self, epoch, loss, keep_lowest)
+    def spy(*args: Any) -> dict[str, float]:
+        found = real(*args)
+        losses.append(found["total"])
+        return found
 
-    monkeypatch.setattr(progress.State, "after_epoch", spy)
-    recipe = dataclasses.replace(PLUS, epochs=8, learning_rate=0.05)
+    monkeypatch.setattr(loop, "run_epoch", spy)
+    recipe = PLUS.changed(epochs=8, learning_rate=0.05)
     train(data, model, recipe, 1, tmp_path, quiet=True)
     about = load_detector(tmp_path / "detector.safetensors")[2]
     assert about["epoch"] == losses.index(min(losses)) + 1
@@ -179,9 +182,27 @@ def test_the_epoch_of_the_lowest_loss_is_kept(
 def test_too_few_scans_for_a_batch(
     data: FeatureSet, model: PointLanguageModel, tmp_path: Path
 ) -> None:
-    recipe = dataclasses.replace(RECIPE, batch_size=6)
+    recipe = RECIPE.changed(batch_size=6)
     with pytest.raises(DataError, match="5 scans do not fill one batch of 6"):
         train(data, model, recipe, 1, tmp_path, quiet=True)
+
+
+def test_a_geometric_loss_without_gfcm_is_said_to_be_ignored(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    recipe = RECIPE.changed(use_geometry=False, epochs=2)
+    with pytest.warns(UserWarning, match=r"loss\.geometry=0\.1 is ignored") as said:
+        train(data, model, recipe, 1, tmp_path, quiet=True)
+    assert len(said) == 1
+
+
+def test_an_interrupted_run_of_an_earlier_version_is_refused(
+    data: FeatureSet, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    torch.save({"settings": "a text", "epoch": 3}, tmp_path / "resume.pt")
+    with pytest.raises(WeightsError, match="settings: those of an earlier version"):
+        train(data, model, RECIPE, 1, tmp_path, resume=True, quiet=True)
+    assert (tmp_path / "resume.pt").exists()
 
 
 def test_bfloat16_stays_near_float32(

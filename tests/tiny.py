@@ -9,7 +9,6 @@ import torch
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from btp.config import build
 from btp.data.folder import Folder
 from btp.data.formats import write_labelled_txt, write_pcd
 from btp.features.store import DiskStore, FeatureSet, Wanted
@@ -34,7 +33,7 @@ ENCODER = EncoderConfig(
     ),
     text=TextConfig(width=16, heads=2, layers=2, embed_dim=16),
 )
-RECIPE = Recipe(name="tiny", epochs=3)
+RECIPE = Recipe().changed(name="tiny", epochs=3)
 CATEGORIES = ("box", "disc", "egg")
 
 random_clouds = st.integers(0, 2**32 - 1).map(
@@ -51,7 +50,7 @@ def recipe_file(name: str, epochs: int = 3) -> Recipe:
     files = [OmegaConf.load(folder / f"{each}.yaml") for each in ("paper", name)]
     merged = OmegaConf.to_container(OmegaConf.merge(*files, {"epochs": epochs}))
     assert isinstance(merged, dict)
-    return build(Recipe, {str(k): v for k, v in merged.items() if k != "defaults"}, name)
+    return Recipe.from_flat({str(k): v for k, v in merged.items() if k != "defaults"}, name)
 
 
 def tiny_model() -> PointLanguageModel:

@@ -11,7 +11,7 @@ from btp.features.store import DiskStore, Wanted
 from btp.recipe import Recipe
 from btp.training.loop import train
 
-SURFACE = Recipe(
+SURFACE = Recipe().changed(
     name="tiny",
     object_score="smooth",
     gfcm_input="surface",

@@ -1,4 +1,4 @@
-"""How cost grows with points, batch and store."""
+"""Tables of how cost grows with the points of a cloud, the batch, and the store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAPER = {1024: 75.3, 2048: 73.8, 4096: 71.9, 8192: 69.8}
 
 
 def tables(settings: Settings) -> Iterator[Growth]:
-    """Of every encoder by points and by batch; of the first by store."""
+    """Measure cost by points and by batch for every encoder, and by store for the first."""
     for encoder in settings.encoders:
         yield _by_points(settings, encoder)
         yield _by_batch(settings, encoder)
@@ -77,7 +77,7 @@ def _by_store(settings: Settings, encoder: EncoderConfig) -> Growth:
 
 
 class _Echo(PointLanguageModel):
-    """Says the same of every cloud: filling the store is not what is measured."""
+    """Encodes every cloud alike at once, as filling the store is not what is measured."""
 
     def __init__(self, encoder: EncoderConfig) -> None:
         super().__init__(encoder)
@@ -87,12 +87,12 @@ class _Echo(PointLanguageModel):
 
     @property
     def reads_surface(self) -> bool:
-        """Never: the surface is not measured either."""
+        """Whether surface channels are needed: never, as they are not measured either."""
         return False
 
     @property
     def fingerprint(self) -> str:
-        """Of no weights."""
+        """Name of the features in the store."""
         return "echo"
 
     def encode(
@@ -100,9 +100,8 @@ class _Echo(PointLanguageModel):
         points: Tensor,
         surface: Tensor | None = None,
         patch_index: Tensor | None = None,
-        rounded: bool = False,
     ) -> Features:
-        """The same features for each of points [B, N, 3]."""
+        """Return the same features for each of points [B, N, 3]."""
         point, batch = self.config.point, len(points)
         return Features(
             points=points,

@@ -1,4 +1,4 @@
-"""Time and memory of a piece of work, and the machine that it was measured on."""
+"""Measuring time and memory of a piece of work, and naming the machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Measured(Generic[A]):
-    """One side of a row.
+    """What one side of a row took: seconds, memory, and the value it gave.
 
     Attributes:
         seconds: median of the runs.
@@ -47,7 +47,7 @@ class Measured(Generic[A]):
 
 @contextmanager
 def as_installed() -> Iterator[None]:
-    """PyTorch multiplies as it comes, whatever `btp.runtime.processor` has set."""
+    """Let PyTorch multiply as it comes, whatever `btp.runtime.processor` has set."""
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
     matmul.fp32_precision = "none"
@@ -58,14 +58,14 @@ def as_installed() -> Iterator[None]:
 
 
 def measure(work: Callable[[], A], repeats: int, device: str = "cpu") -> Measured[A]:
-    """Run `work` `repeats` times."""
+    """Measure a piece of work, run `repeats` times."""
     return _summary([_run(work, device) for _ in range(repeats)])
 
 
 def measure_both(
     plain: Callable[[], A], ours: Callable[[], B], repeats: int, device: str = "cpu"
 ) -> tuple[Measured[A], Measured[B]]:
-    """Run both in turns, so that whatever else the machine does burdens both alike."""
+    """Measure two pieces of work in turns, so that other work on the machine burdens both alike."""
     runs = [(_run(plain, device), _run(ours, device)) for _ in range(repeats)]
     return _summary([a for a, _ in runs]), _summary([b for _, b in runs])
 
@@ -93,7 +93,7 @@ def _run(work: Callable[[], A], device: str) -> Measured[A]:
 
 
 def _begin(on_cuda: bool) -> float | None:
-    """Forget the peak so far; the memory in use now, in bytes."""
+    """Forget the peak of memory so far, and return what is in use now, in bytes."""
     gc.collect()
     if on_cuda:
         torch.cuda.synchronize()
@@ -123,7 +123,7 @@ def _status(name: str) -> float:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the figures depend on: processor, cores, threads, versions, GPU or None."""
+    """Return what the figures depend on: processor, cores, threads, versions, GPU or None."""
     on_cuda = device.startswith("cuda")
     return {
         "processor": _processor(),

@@ -1,4 +1,4 @@
-"""Scoring: the whole forward pass of each cloud, against stored features, batches and folding."""
+"""Scoring: the whole forward pass of each cloud, against stored features, batches, fast forms."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from btp.data.prepare import normalise, prepare
 from btp.evaluation.scoring import score
 from btp.geometry.neighbours import nearest_rows
 from btp.inspect.predictor import Inspector
+from btp.models.fast import for_encoding, for_scoring
+from btp.runtime.processor import gains_by_rounding
 from btp.types import Cloud
 
 TOLERANCE = 2e-3  # of scores in 0..1
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Scoring from stored features, from sampled points, and from raw clouds."""
+    """Measure scoring from stored features, from sampled points, and from raw clouds."""
     for encoder in settings.encoders:
         work = make(settings, encoder, settings.score_clouds)
         paper = encoder is settings.encoders[0]
@@ -35,12 +37,12 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def plain_scores(work: Workload, points: Tensor, surface: Tensor | None = None) -> NDArray:
-    """Point scores [N] of one cloud [N, 3], its object score appended."""
+    """Score one cloud [N, 3] the plain way: point scores [N], its object score appended."""
     device = work.model.device
     with torch.no_grad(), as_installed():
         given = None if surface is None else surface[None].to(device)
         features = released_model.encode(work.model.points, points[None].to(device), given)
-        scores = released_model.score(work.detector, features)
+        scores = work.detector(features)
     return torch.cat([scores.point_scores[0], scores.object_scores]).cpu().numpy()
 
 
@@ -48,17 +50,6 @@ def _plain(work: Workload) -> NDArray:
     points, surface = work.data.features.points, work.surface
     surfaces = [None] * len(points) if surface is None else list(surface)
     return np.stack([plain_scores(work, *each) for each in zip(points, surfaces, strict=True)])
-
-
-def our_scores(work: Workload) -> NDArray:
-    """All sampled clouds encoded and scored as one batch: [M, N + 1]."""
-    device = work.model.device
-    with torch.inference_mode():
-        surface = None if work.surface is None else work.surface.to(device)
-        points, rounded = work.data.features.points.to(device), work.model.gains_by_rounding
-        features = work.model.encode(points, surface, rounded=rounded)
-        scores = work.detector.fold()(features)
-    return torch.cat([scores.point_scores, scores.object_scores[:, None]], 1).cpu().numpy()
 
 
 def _stored(settings: Settings, work: Workload, name: str, paper: bool) -> Row:
@@ -71,8 +62,18 @@ def _stored(settings: Settings, work: Workload, name: str, paper: bool) -> Row:
 
 
 def _sampled(settings: Settings, work: Workload, name: str) -> Row:
-    what = f"{name}, a cloud from its sampled points, in a batch of {len(work.data)}"
-    return _row(settings, what, work, lambda: our_scores(work), None)
+    device, points = work.model.device, work.data.features.points
+    encoder = for_encoding(work.model, rounded=gains_by_rounding(device))
+    detector = for_scoring(work.detector)
+
+    def ours() -> NDArray:
+        with torch.inference_mode():
+            surface = None if work.surface is None else work.surface.to(device)
+            scores = detector(encoder.encode(points.to(device), surface))
+        return torch.cat([scores.point_scores, scores.object_scores[:, None]], 1).cpu().numpy()
+
+    what = f"{name}, a cloud from its sampled points, in a batch of {len(points)}"
+    return _row(settings, what, work, ours, None)
 
 
 def _row(
@@ -101,7 +102,7 @@ def _row(
 
 
 def _raw(settings: Settings, work: Workload, name: str, paper: bool) -> Row:
-    """Files left out, everything else: raw points in, a score for each of them out."""
+    """Measure from raw points in memory to a score for each of them."""
     clouds = [raw_cloud(seed, settings.raw_points) for seed in range(settings.score_clouds)]
     inspector = Inspector(work.detector, work.model, settings.n_points)
     starts = [int(prepare(cloud, settings.n_points).rows[0]) for cloud in clouds]

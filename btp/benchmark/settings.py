@@ -1,4 +1,4 @@
-"""How large each measurement is."""
+"""The sizes of all measurements, from configs/benchmark.yaml."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ SECTIONS = ("train", "score", "metrics", "prepare", "start", "throughput", "late
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes of the measurements. Where a figure is for more, the table says how it was scaled.
+    """How large each measurement is; where a figure is for more, the table says how it was scaled.
 
     Attributes:
-        encoders: by name, those that are measured; the first is the paper's. Without their weight
-            files they are random, which takes the same time.
-        recipe: of the heads; the plain side computes what configs/recipe/release.yaml says, and
-            nothing else.
+        encoders: those that are measured; the first is the paper's. Without their weight files
+            they are random, which takes the same time.
+        recipe: of the heads, on both sides.
         only: sections to measure, of `SECTIONS`; empty for all.
         device: as PyTorch names it.
         full: train whole runs instead of a few steps.
@@ -76,5 +75,5 @@ class Settings:
 
     @property
     def run_steps(self) -> int:
-        """Steps of one training run."""
-        return self.run_epochs * (self.run_clouds // self.recipe.batch_size)
+        """Number of steps of one training run."""
+        return self.run_epochs * (self.run_clouds // self.recipe.training.batch_size)

@@ -15,7 +15,7 @@ from btp.benchmark.settings import Settings
 from btp.benchmark.table import Goal, Row
 from btp.benchmark.workload import make
 from btp.errors import ConfigError
-from btp.models.checkpoint import save_detector
+from btp.models.checkpoint import Trained, save_detector
 
 _MEASURE = """
 import json, sys, time
@@ -41,13 +41,13 @@ from btp.runtime.torchvision_shim import ensure_importable
 ensure_importable()
 import copy
 import numpy as np, torch, open_clip
-from btp.benchmark.released_model import encode, score
+from btp.benchmark.released_model import encode
 from btp.models.checkpoint import load_detector
 from btp.models.point_language import PointLanguageModel
 path, points, clip, share = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 lap()
-detector, encoder, _ = load_detector(path)
-model = PointLanguageModel(encoder).points
+trained = load_detector(path)
+model = PointLanguageModel(trained.encoder).points
 lap()
 config = open_clip.get_model_config(clip)
 config.pop("custom_text", None)
@@ -63,7 +63,7 @@ with torch.no_grad():
     tower.encode_text(tokens)
 lap()
 with torch.no_grad():
-    scores = score(detector, encode(model, torch.from_numpy(np.load(points))[None]))
+    scores = trained.detector(encode(model, torch.from_numpy(np.load(points))[None]))
 lap()
 with torch.device("meta"):
     whole = open_clip.CLIP(**fresh)
@@ -75,21 +75,24 @@ _OURS = """
 import numpy as np, torch
 import btp
 from btp.data.prepare import prepare
+from btp.models.fast import for_encoding, for_scoring
+from btp.runtime.processor import use_full_width
+use_full_width()
 path, points = sys.argv[1], sys.argv[2]
 lap()
 inspector = btp.load(path)
+encoder, detector = for_encoding(inspector.model), for_scoring(inspector.detector)
 lap()
 with torch.inference_mode():
-    features = inspector.model.encode(torch.from_numpy(np.load(points))[None])
-    scores = inspector.detector.fold()(features)
+    scores = detector(encoder.encode(torch.from_numpy(np.load(points))[None]))
 lap()
 report(score=float(scores.object_scores[0]))
 """
-_CLIP = "ViT-bigG-14"
+CLIP = "ViT-bigG-14"
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Start to first score, each side in a process of its own."""
+    """Measure from start to first score, each side in a process of its own."""
     import numpy as np
 
     work = make(settings, settings.encoders[0], 1)
@@ -100,7 +103,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         encoder = replace(work.model.config, point_weights=str(weights))
         model = type(work.model)(encoder)
         about = {"n_points": settings.n_points, "encoder_fingerprint": model.fingerprint}
-        save_detector(detector, work.detector.cpu(), encoder, about)
+        save_detector(detector, Trained(work.detector.cpu(), encoder, about, work.recipe, None))
         np.save(points, work.data.features.points[0].numpy())
         runs = [_both(detector, points, settings.clip_share) for _ in range(settings.slow_repeats)]
     plain, ours = (sorted((run[i] for run in runs), key=_seconds) for i in (0, 1))
@@ -127,7 +130,7 @@ def _row(plain: dict, ours: dict, runs: int, share: int) -> Row:
         difference=abs(plain["score"] - ours["score"]),
         tolerance=2e-3,
         note=(
-            f"plain: OpenCLIP {_CLIP} built with random weights and 1/{share} of its layers, "
+            f"plain: OpenCLIP {CLIP} built with random weights and 1/{share} of its layers, "
             f"{built:,} of {whole:,} parameters, {times[2]:.3g} s, time and memory × {size:.3g}; "
             f"its prompts encoded, {times[4]:.3g} s, × {share}; reading its 10 GB is not counted. "
             f"Ours, {sum(ours['laps']):.3g} s: a trained detector's file holds the prompts' "
@@ -137,11 +140,16 @@ def _row(plain: dict, ours: dict, runs: int, share: int) -> Row:
 
 
 def _both(detector: Path, points: Path, share: int) -> tuple[dict, dict]:
-    plain = _child(_MEASURE + _PLAIN, detector, points, _CLIP, str(share))
-    return plain, _child(_MEASURE + _OURS, detector, points)
+    plain = run_child(_MEASURE + _PLAIN, detector, points, CLIP, str(share))
+    return plain, run_child(_MEASURE + _OURS, detector, points)
 
 
-def _child(code: str, *arguments: object) -> dict:
+def run_child(code: str, *arguments: object) -> dict:
+    """Run code in a fresh Python process; return what its last line says, as JSON.
+
+    Raises:
+        ConfigError: if the process fails.
+    """
     command = [sys.executable, "-c", code, *map(str, arguments)]
     ended = subprocess.run(
         command, capture_output=True, text=True, check=False, env=dict(os.environ)

@@ -12,7 +12,7 @@ from btp.benchmark.measure import Measured
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be reached; figures that are None are not asked for.
+    """The figures that a row is to reach; None where nothing is asked for.
 
     Attributes:
         ratio: so many times faster than the plain way.
@@ -44,7 +44,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: the same result, found in two ways.
+    """One line of the table: the same result, found in two ways.
 
     Attributes:
         section: of the benchmark.
@@ -79,14 +79,14 @@ class Row:
 
     @property
     def equal(self) -> bool:
-        """Whether both sides found the same; a difference that is no number is none."""
+        """Whether both sides found the same result, within the tolerance."""
         if self.difference is None or self.tolerance is None:
             return True
         return self.difference <= self.tolerance
 
     @property
     def ratio(self) -> float | None:
-        """How many times faster ours is; None where the results differ."""
+        """How many times faster our side is; None where the results differ."""
         if not self.equal or self.plain is None or not self.ours:
             return None
         return self.plain / self.ours
@@ -100,7 +100,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """None without a goal, or where it was not measured."""
+        """Whether the goal is reached; None without a goal, or where it was not measured."""
         goal = self.goal
         if goal is None or (goal.on_gpu and not self.gpu) or self.ours is None:
             return None
@@ -131,7 +131,7 @@ def row(
     device: str = "cpu",
     **about: Any,
 ) -> Row:
-    """A row from what was measured.
+    """Make a row from what was measured.
 
     Args:
         section: of the benchmark.
@@ -161,18 +161,22 @@ def row(
 
 @dataclass(frozen=True)
 class Growth:
-    """How cost grows with one size: a table of its own."""
+    """A table of how cost grows with one size."""
 
     title: str
     columns: tuple[str, ...]
     lines: tuple[tuple[float | int | None, ...], ...]
 
 
-def markdown(rows: Sequence[Row], growth: Sequence[Growth], machine: dict[str, Any]) -> str:
-    """Everything for people: the machine, the table, the tables of growth, the notes."""
-    lines = [", ".join(f"{k} {v}" for k, v in machine.items() if v is not None), ""]
+def heading(machine: dict[str, Any]) -> str:
+    """Print the machine as one line."""
+    return ", ".join(f"{name} {value}" for name, value in machine.items() if value is not None)
+
+
+def table_of(rows: Sequence[Row]) -> str:
+    """Print rows as a Markdown table, with their notes below it."""
     titles = ("what", "plain", "ours", "ratio", "plain memory", "our memory", "goal", "reached")
-    lines += [f"| {' | '.join(titles)} |", f"|---|{'--:|' * (len(titles) - 1)}"]
+    lines = [f"| {' | '.join(titles)} |", f"|---|{'--:|' * (len(titles) - 1)}"]
     notes = []
     for each in rows:
         mark = ""
@@ -181,12 +185,14 @@ def markdown(rows: Sequence[Row], growth: Sequence[Growth], machine: dict[str, A
             notes.append(note)
             mark = f" [{len(notes)}]"
         lines.append(f"| {each.section}: {each.what}{mark} | {' | '.join(_cells(each))} |")
-    lines += ["", *(f"[{i}] {note}" for i, note in enumerate(notes, 1))]
-    for table in growth:
-        lines += ["", f"**{table.title}**", "", f"| {' | '.join(table.columns)} |"]
-        lines.append(f"|{'--:|' * len(table.columns)}")
-        lines += [f"| {' | '.join(map(_cell, line))} |" for line in table.lines]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *(f"[{i}] {note}" for i, note in enumerate(notes, 1))])
+
+
+def growth_of(table: Growth) -> str:
+    """Print a table of growth as Markdown."""
+    lines = [f"**{table.title}**", "", f"| {' | '.join(table.columns)} |"]
+    lines.append(f"|{'--:|' * len(table.columns)}")
+    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, line))} |" for line in table.lines)])
 
 
 def _cells(each: Row) -> list[str]:
@@ -221,7 +227,7 @@ def _note(each: Row) -> str:
 
 
 def as_dict(each: Row) -> dict[str, Any]:
-    """A row for programs, with what follows from its figures."""
+    """Return a row as JSON-able values, with what follows from its figures."""
     derived = {
         "ratio": each.ratio,
         "memory_share": each.memory_share,

@@ -20,8 +20,10 @@ from btp.benchmark.workload import Workload, make, repeated, target
 from btp.features.store import FeatureSet
 from btp.losses import joint_loss
 from btp.models.detector import Detector
+from btp.models.fast import for_encoding, for_training
 from btp.models.prompts import HybridPromptLearner
 from btp.models.text_encoder import TextConfig, TextEncoder
+from btp.recipe import Recipe
 from btp.training.loop import train
 from btp.types import Features
 
@@ -30,9 +32,9 @@ EXACT_TOLERANCE = 1e-4  # of gradients, relative: the same features, in another 
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """A training run of each encoder, its heads alone, and a step of prompt learning."""
+    """Measure a training run of each encoder, its heads alone, and a step of prompt learning."""
     for encoder in settings.encoders:
-        work = make(settings, encoder, 2 * settings.recipe.batch_size)
+        work = make(settings, encoder, 2 * settings.recipe.training.batch_size)
         paper = encoder is settings.encoders[0]
         yield from _run(settings, work, encoder.name, paper)
     yield _prompts(settings)
@@ -55,7 +57,7 @@ def _run(settings: Settings, work: Workload, name: str, paper: bool) -> Iterator
         our_extra=setup + clouds * once,
         device=device,
         goal=None if ratio is None else Goal(ratio=ratio),
-        difference=_difference(work, encoded=False),
+        difference=difference(work, encoded=False),
         tolerance=HALF_TOLERANCE,
         note=(
             f"plain: {plain.runs} steps of {plain.seconds:.3g} s measured, × {steps:,}; ours: "
@@ -70,16 +72,16 @@ def _run(settings: Settings, work: Workload, name: str, paper: bool) -> Iterator
         heads,
         ours,
         device=device,
-        difference=_difference(work, encoded=True),
+        difference=difference(work, encoded=True),
         tolerance=EXACT_TOLERANCE,
     )
     if paper:
-        yield _whole_run(settings, work, name)
+        yield whole_run(settings, work, name)
 
 
 def _our_step(settings: Settings, work: Workload) -> tuple[Measured[None], float]:
-    """A step of `train`, and what it takes besides its steps, in seconds."""
-    size, device = settings.recipe.batch_size, settings.device
+    """Measure a step of `train`, and the seconds that `train` takes besides its steps."""
+    size, device = settings.recipe.training.batch_size, settings.device
     one, more = (repeated(work.data, size * n) for n in (1, 1 + settings.our_steps))
     _train(settings, work, one, 1)
     short = measure(lambda: _train(settings, work, one, 1), settings.repeats, device)
@@ -92,25 +94,24 @@ def _our_step(settings: Settings, work: Workload) -> tuple[Measured[None], float
 
 
 def _train(settings: Settings, work: Workload, data: FeatureSet, epochs: int) -> None:
-    recipe = replace(settings.recipe, epochs=epochs)
-    bfloat16 = settings.device.startswith("cuda")
+    recipe = settings.recipe.changed(epochs=epochs)
     with tempfile.TemporaryDirectory() as folder:
-        train(data, work.model, recipe, 111, Path(folder), bfloat16=bfloat16, quiet=True)
+        train(data, work.model, recipe, 111, Path(folder), quiet=True)
 
 
 def _encode_once(work: Workload) -> None:
-    """What the store does with a cloud, besides preparing and writing it."""
+    """Do what the store does with a cloud, besides preparing and writing it."""
     points = work.data.features.points
     with torch.inference_mode():
         surface = None if work.surface is None else work.surface.to(work.model.device)
-        features = work.model.encode(points.to(work.model.device), surface)
+        features = for_encoding(work.model).encode(points.to(work.model.device), surface)
     for cloud, index in zip(points, features.patch_index.cpu().numpy(), strict=True):
         target(cloud, index)
 
 
 def _batch(work: Workload, encoded: bool) -> tuple[Features, Tensor]:
-    """The first batch's features, as they are stored or encoded anew."""
-    size = work.detector.recipe.batch_size
+    """Return the first batch's features, as they are stored or encoded anew, and its labels."""
+    size = work.recipe.training.batch_size
     features, labels = work.data.batch(slice(0, size), work.model.device)
     if encoded:
         return features, labels
@@ -127,42 +128,38 @@ def _batch(work: Workload, encoded: bool) -> tuple[Features, Tensor]:
 def _plain_step(work: Workload, encoded: bool) -> Callable[[], float]:
     detector = copy.deepcopy(work.detector).train()
     optimizer = torch.optim.AdamW(detector.parameters(), lr=5e-4, betas=(0.9, 0.999))
+    update = released_model.step(detector, work.recipe, optimizer)
 
     def one_step() -> float:
         with as_installed():
-            features, labels = _batch(work, encoded)
-            return released_model.step(detector, features, labels, optimizer)
+            return update(*_batch(work, encoded))
 
     one_step()
     return one_step
 
 
-def _difference(work: Workload, encoded: bool) -> float:
-    """The larger of both relative differences: of the loss, and of its gradient as a whole."""
+def difference(work: Workload, encoded: bool) -> float:
+    """Return the larger relative difference: of the loss, and of its gradient as a whole."""
     plain = copy.deepcopy(work.detector).train()
     ours = copy.deepcopy(work.detector).train()
-    loss, gradient = _gradient(plain, released_model.score, *_batch(work, encoded))
-    other, others = _gradient(ours, _score, *_batch(work, encoded=True))
+    loss, gradient = _gradient(work.recipe, plain, plain, *_batch(work, encoded))
+    fast = for_training(ours)
+    other, others = _gradient(work.recipe, ours, fast, *_batch(work, encoded=True))
     norm = float(gradient.norm())
     return max(abs(loss - other) / abs(loss), float((gradient - others).norm()) / norm)
 
 
-def _score(detector: Detector, features: Features) -> object:
-    return detector(features)
-
-
 def _gradient(
-    detector: Detector, forward: Callable, features: Features, labels: Tensor
+    recipe: Recipe, detector: Detector, forward: Callable, features: Features, labels: Tensor
 ) -> tuple[float, Tensor]:
-    recipe = detector.recipe
-    scores = forward(detector, features)
-    terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.geo_temperature)
+    temperature = recipe.training.geo_temperature
+    terms = joint_loss(forward(features), labels, features.fpfh, recipe.loss, temperature)
     terms["total"].backward()
     gradients = [p.grad.flatten() for p in detector.parameters() if p.grad is not None]
     return float(terms["total"].detach()), torch.cat(gradients).cpu()
 
 
-def _whole_run(settings: Settings, work: Workload, name: str) -> Row:
+def whole_run(settings: Settings, work: Workload, name: str) -> Row:
     """Time all steps of one run where `settings.full` asks for it; otherwise an empty row."""
     what = f"{name}, one run of {settings.run_steps:,} steps from stored features"
     goal = Goal(seconds=10, on_gpu=True)
@@ -174,7 +171,7 @@ def _whole_run(settings: Settings, work: Workload, name: str) -> Row:
 
 
 def _prompts(settings: Settings) -> Row:
-    """Learned prompts: the text tower over its 77 places, against stopping at the end token."""
+    """Measure learned prompts: the text tower over its 77 places, or up to the end token."""
     config = TextConfig(layers=settings.text_layers)
     if settings.encoders[0].point.embed_dim != config.embed_dim:
         config = settings.encoders[0].text  # not the paper's: a small one, in tests
@@ -215,7 +212,7 @@ def _all_places(tower: TextEncoder, prompts: HybridPromptLearner) -> Tensor:
 
 
 def _context_gradient(prompts: HybridPromptLearner, text: Tensor) -> tuple[Tensor, Tensor]:
-    """The embeddings and the context's gradient of their first entries."""
+    """Return the embeddings, and the context's gradient of their first entries."""
     prompts.zero_grad()
     (text[1] - text[0])[: len(text[0]) // 2].sum().backward()
     assert prompts.context.grad is not None

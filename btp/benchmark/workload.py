@@ -1,4 +1,4 @@
-"""What is measured on: made-up scans, models of full size, and features as the store gives them."""
+"""Made-up scans, models of full size and features as the store gives them, to measure on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from btp.geometry.fpfh import fpfh, patch_fpfh
 from btp.metrics import count_points, regions
 from btp.models.checkpoint import new_detector
 from btp.models.detector import Detector
+from btp.models.fast import for_encoding
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.models.text_encoder import TextConfig
+from btp.recipe import Recipe
 from btp.types import Cloud, Features, Sample
 
 
 def raw_cloud(seed: int, n: int) -> Cloud:
-    """A scan with a dent: float32 [n, 3], its points labelled."""
+    """Make a scan with a dent: float32 [n, 3], its points labelled."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(n, 3))
     points *= rng.uniform(1, 3, 3) / np.linalg.norm(points, axis=1, keepdims=True)
@@ -35,7 +37,7 @@ def raw_cloud(seed: int, n: int) -> Cloud:
 
 
 def defects(seed: int, n: int, count: int) -> tuple[list[NDArray], list[NDArray], list[NDArray]]:
-    """Points, labels and scores of `count` clouds of `n` points; about 3 % are anomalous."""
+    """Make points, labels and scores of `count` clouds of `n` points; some 3 % are anomalous."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(n, 3)).astype(np.float32)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
@@ -51,26 +53,35 @@ def defects(seed: int, n: int, count: int) -> tuple[list[NDArray], list[NDArray]
 
 @dataclass(frozen=True)
 class Workload:
-    """One encoder with its model, untrained heads, and clouds with their features.
+    """One encoder with untrained heads, and clouds with their features.
 
     Attributes:
-        model: of the encoder; its text tower is a small one, and no figure holds it.
-        detector: heads for `Settings.recipe`, with text embeddings, in eval mode.
+        model: the encoder; its text tower is a small one, and no figure holds it.
+        detector: heads for the recipe, with text embeddings, in eval mode.
+        recipe: of the heads.
         data: as the store gives it, with FPFH targets.
     """
 
     model: PointLanguageModel
     detector: Detector
+    recipe: Recipe
     data: FeatureSet
 
     @property
     def surface(self) -> Tensor | None:
-        """What the encoder reads besides the points, of all clouds."""
+        """Surface channels of all clouds, where the encoder reads them; else None."""
         return self.data.features.surface if self.model.reads_surface else None
 
 
 def make(settings: Settings, encoder: EncoderConfig, count: int, n_points: int = 0) -> Workload:
-    """Encode `count` clouds of `n_points` (by default the settings')."""
+    """Make heads for an encoder, and encode clouds.
+
+    Args:
+        settings: recipe, device and points of a cloud.
+        encoder: sizes and weights.
+        count: of the clouds.
+        n_points: of each; 0 for the settings'.
+    """
     n_points = n_points or settings.n_points
     # Fixed prompts are encoded once, before any step: their tower's size is in no figure.
     text = TextConfig(width=64, heads=2, layers=1, embed_dim=encoder.point.embed_dim)
@@ -78,14 +89,15 @@ def make(settings: Settings, encoder: EncoderConfig, count: int, n_points: int =
     model = PointLanguageModel(model.config, settings.device)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        detector = new_detector(model.config, settings.recipe)
+        detector = new_detector(model.config, settings.recipe.detector)
         detector.text.copy_(F.normalize(torch.randn(2, encoder.point.embed_dim), dim=-1))
     detector = detector.eval().to(model.device)
-    return Workload(model, detector, _feature_set(model, count, n_points))
+    data = _feature_set(model, count, n_points)
+    return Workload(model, detector, settings.recipe, data)
 
 
 def present(encoder: EncoderConfig) -> EncoderConfig:
-    """The encoder with its weights where they are, else random."""
+    """Return the encoder's config with its weights where they are, else with random ones."""
     from btp.models.point_language import located
 
     path = encoder.point_weights
@@ -101,9 +113,10 @@ def _feature_set(model: PointLanguageModel, count: int, n_points: int) -> Featur
         channels = model.config.point.point_features
         shape = (count, n_points, channels)
         surface = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    fast = for_encoding(model)
     with torch.inference_mode():
         encoded = [
-            model.encode(
+            fast.encode(
                 points[i : i + 1].to(model.device),
                 None if surface is None else surface[i : i + 1].to(model.device),
             ).map(Tensor.cpu)
@@ -137,10 +150,10 @@ def _feature_set(model: PointLanguageModel, count: int, n_points: int) -> Featur
 def target(
     points: Tensor, index: NDArray, describe: Callable[[NDArray], NDArray[np.float32]] = fpfh
 ) -> Tensor:
-    """FPFH target of a cloud's patches on the sampled points (D8): float32 [G, 33]."""
+    """Compute the FPFH targets of a cloud's patches on its sampled points: float32 [G, 33]."""
     return torch.from_numpy(patch_fpfh(describe(points.cpu().numpy()), index))
 
 
 def repeated(data: FeatureSet, count: int) -> FeatureSet:
-    """The same clouds over and over, `count` in all: training takes as long on these."""
+    """Repeat the clouds until there are `count`: training takes as long on these."""
     return data.rows([i % len(data) for i in range(count)])

@@ -48,7 +48,7 @@ class Plan:
         recipe: with its variant.
         n_points: sampled from each scan.
         sampling_seed: of that.
-        bfloat16: autocast the heads; None as the device suggests.
+        bfloat16: autocast the heads; None for float32, on every device (D20).
     """
 
     dataset: str

@@ -109,7 +109,8 @@ class RunRecord:
         """Return what the file holds: every field but the folder, and the mean over categories."""
         fields = asdict(self)
         del fields["folder"]
-        return fields | {"mean": self.mean}
+        recipe = None if self.recipe is None else self.recipe.flat()
+        return fields | {"recipe": recipe, "mean": self.mean}
 
 
 def write_record(path: Path, record: RunRecord) -> None:
@@ -140,7 +141,7 @@ def read_record(path: Path) -> RunRecord:
     recipe = found.pop("recipe", None)
     try:
         if recipe is not None:
-            recipe = build(Recipe, recipe, "recipe")
+            recipe = Recipe.from_file(recipe, "recipe")
         return build(RunRecord, found | {"folder": str(path.parent), "recipe": recipe}, "result")
     except (ConfigError, TypeError) as error:  # TypeError: a field is missing
         raise DataError(f"{path}: {_NOT_WHOLE} ({error})") from error

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from btp.errors import DataError
 from btp.evaluation import memory
 from btp.evaluation.scoring import CategoryScores, score
-from btp.experiments import ulip
 from btp.experiments.baselines import BaselinePlan
 from btp.experiments.measure import circumstances, measure
 from btp.experiments.record import RunRecord
 from btp.experiments.workspace import Workspace
 from btp.features.store import Wanted
+from btp.models.ulip import ZERO_SHOT_TEXTS, ZeroShot
+from btp.training.linear import train_linear
 from btp.types import Features, Scores
 
 # What a memory holds: a descriptor, whether of points (or of patches), and which share is kept.
@@ -100,10 +101,13 @@ def baseline_scores(plan: BaselinePlan, workspace: Workspace) -> Iterator[Catego
         return
     dataset, model, settings = workspace.dataset, workspace.model, plan.settings
     store = workspace.store(settings.n_points, settings.sampling_seed)
-    method: Callable[[Features], Scores] = ulip.ZeroShot(model, settings.recipe)
+    method: Callable[[Features], Scores]
     if plan.train_cat is not None:
-        data = store.load(dataset, plan.train_cat, settings.recipe.train_split)
-        method = ulip.train_linear(data, model, settings.recipe, settings.seed)
+        data = store.load(dataset, plan.train_cat, settings.recipe.training.train_split)
+        method = train_linear(data, model, settings.recipe, settings.seed)
+    else:
+        text = model.encode_text(ZERO_SHOT_TEXTS)
+        method = ZeroShot(text, settings.recipe.detector.object_temperature)
     for category in categories:
         yield score(method, store.load(dataset, category, "test"), model.device)
 

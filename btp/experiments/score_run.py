@@ -49,8 +49,8 @@ def score_run(
     known = None if rescore else run.record(dataset.name)
     if known and (known.detector, known.scans, known.thresholds) == (digest, scans, thresholds):
         return known
-    detector, encoder, _ = load_detector(run.detector_path)
-    detector.to(store.model.device)
+    trained = load_detector(run.detector_path)
+    detector = trained.detector.to(store.model.device)
     panels: list[list[Panel]] = []
     scores = evaluate(detector, dataset, store, seen_category(header, dataset))
     record = RunRecord(
@@ -59,10 +59,10 @@ def score_run(
         train_dataset=header["dataset"]["name"],
         train_cat=header["train_cat"],
         seed=header["seed"],
-        recipe=detector.recipe,
+        recipe=trained.recipe,
         n_points=store.n_points,
         sampling_seed=store.seed,
-        encoder=encoder.name,
+        encoder=trained.encoder.name,
         encoder_fingerprint=header["encoder_fingerprint"],
         text_fingerprint=header.get("text_fingerprint", "unknown"),
         encoder_trained=header["encoder_trained"],

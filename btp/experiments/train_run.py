@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-from btp.config import build
 from btp.errors import ConfigError, DataError
 from btp.experiments.protocol import Plan, check_category
 from btp.experiments.runs import Run
@@ -58,7 +56,7 @@ def train_run(
                 run.folder,
                 header_of(plan, workspace),
                 resume,
-                uses_bfloat16(plan, workspace),
+                bool(plan.bfloat16),
                 quiet,
             )
     return run
@@ -74,8 +72,8 @@ def is_trained(plan: Plan, workspace: Workspace) -> bool:
     if not path.is_file():
         return False
     header = read_metadata(path) or {}
-    found = asdict(build(Recipe, header.get("recipe", {}), f"{path}: recipe"))
-    pairs = {f"recipe.{k}": (found[k], value) for k, value in asdict(plan.recipe).items()}
+    found = Recipe.from_file(header.get("recipe", {}), f"{path}: recipe").flat()
+    pairs = {f"recipe.{k}": (found[k], value) for k, value in plan.recipe.flat().items()}
     for name, value in _features(plan, workspace).items():
         pairs[name] = (header.get(name, value), value)
     if not workspace.model.text_fingerprint:  # its file is not here, so nothing is known of it
@@ -89,11 +87,6 @@ def is_trained(plan: Plan, workspace: Workspace) -> bool:
     return True
 
 
-def uses_bfloat16(plan: Plan, workspace: Workspace) -> bool:
-    """Tell whether a plan's heads are trained in 16 bit on the workspace's device."""
-    return workspace.model.device.type == "cuda" if plan.bfloat16 is None else plan.bfloat16
-
-
 def header_of(plan: Plan, workspace: Workspace) -> dict[str, Any]:
     """Return what the detector's file says of its training, with the command that repeats it."""
     return {
@@ -102,18 +95,18 @@ def header_of(plan: Plan, workspace: Workspace) -> dict[str, Any]:
         "seed": plan.seed,
         **_features(plan, workspace),
         "encoder_trained": workspace.model.trained,
-        "bfloat16": uses_bfloat16(plan, workspace),
+        "bfloat16": bool(plan.bfloat16),
         "command": workspace.commands.train(plan),
     }
 
 
 def _features(plan: Plan, workspace: Workspace) -> dict[str, Any]:
     """What decides a run's features, as its detector and record keep it."""
-    model = workspace.model
+    model, pretrained = workspace.model, plan.recipe.training.heads == "pretrained"
     return {
         "n_points": plan.n_points,
         "sampling_seed": plan.sampling_seed,
         "encoder_fingerprint": model.fingerprint,
         "text_fingerprint": model.text_fingerprint,
-        "heads_digest": model.heads_digest if plan.recipe.heads == "pretrained" else "",
+        "heads_digest": model.heads_digest if pretrained else "",
     }

@@ -24,6 +24,7 @@ from btp.geometry.patches import gather
 from btp.geometry.sampling import ORIGIN_SQUARED_NORM
 from btp.inspect.predictor import Inspector
 from btp.inspect.scan import ReadyScan
+from btp.models.fast import accelerated, for_scoring
 from btp.runtime.files import write_bytes
 
 OPSET = 20
@@ -36,8 +37,8 @@ class FixedDetector(nn.Module):
 
     def __init__(self, inspector: Inspector) -> None:
         super().__init__()
-        self.encoder = inspector.model.points
-        self.folded = inspector.detector.fold()
+        self.encoder = accelerated(inspector.model.points)
+        self.score = for_scoring(inspector.detector)
         self.encoder_reads_surface = inspector.model.reads_surface
 
     def forward(self, points: Tensor, surface: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -47,7 +48,7 @@ class FixedDetector(nn.Module):
         patch_index = knn(gather(points, rows), points, config.group_size)
         read = surface if self.encoder_reads_surface else None
         features = replace(self.encoder(points, read, patch_index), surface=surface)
-        scores = self.folded(features)
+        scores = self.score(features)
         return scores.point_scores, scores.object_scores
 
 

@@ -19,11 +19,13 @@ from btp.geometry.neighbours import nearest_rows
 from btp.inspect.scan import ReadyScan, ScoredScan, average_samplings
 from btp.models.checkpoint import load_detector
 from btp.models.detector import Detector
+from btp.models.fast import for_encoding, for_scoring
 from btp.models.point_language import PointLanguageModel
 from btp.runtime.batches import batches
 from btp.runtime.cuda_graph import Captured
 from btp.runtime.files import file_digest, file_size
 from btp.runtime.own_files import own_file
+from btp.runtime.processor import gains_by_rounding
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS, Cloud, Prediction
 
@@ -39,7 +41,7 @@ class Inspector:
     """A trained detector with its encoder: scans in, scores for every point out.
 
     Attributes:
-        precision: of the products: "float32", "bfloat16", or "rounded" (`PointBERT.rounded`).
+        precision: of the products: "float32", "bfloat16", or "rounded" (`fast.accelerated`).
     """
 
     def __init__(
@@ -60,18 +62,20 @@ class Inspector:
             bfloat16: True to multiply everything in 16 bit. That is faster, and scores move, those
                 of `mini` by up to 0.024, so thresholds must be calibrated with it. False for
                 float32. None for 16 bit where scores move by less than 0.002
-                (`PointBERT.rounded`), on processors that have such products, and float32 elsewhere.
+                (`fast.accelerated`), on processors that have such products, and float32 elsewhere.
         """
         self.detector = detector.to(model.device)
         self.precision = "bfloat16" if bfloat16 else "float32"
-        if bfloat16 is None and model.gains_by_rounding:
+        if bfloat16 is None and gains_by_rounding(model.device):
             self.precision = "rounded"
-        self._folded = self.detector.eval().fold()
+        # the same scores, to rounding, in a fraction of the work
+        self._detector = for_scoring(self.detector.eval())
+        self._encoder = for_encoding(model, rounded=self.precision == "rounded")
         self._captured = Captured(self._model_scores)
         self.model = model
         self.n_points = n_points
         self.digest = digest
-        self.reads_channels = model.reads_surface or detector.recipe.gfcm_input == "surface"
+        self.reads_channels = model.reads_surface or detector.config.reads_surface
 
     @overload
     def predict(self, scans: Scan, coverage: Coverage = ...) -> Prediction: ...
@@ -178,9 +182,9 @@ class Inspector:
     def _model_scores(
         self, points: torch.Tensor, channels: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        half, rounded = self.precision == "bfloat16", self.precision == "rounded"
+        half = self.precision == "bfloat16"
         with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
-            scores = self._folded(self.model.encode(points, channels, rounded=rounded))
+            scores = self._detector(self._encoder.encode(points, channels))
         return scores.object_scores.float(), scores.point_scores.float()
 
 
@@ -201,14 +205,15 @@ def load(
         WeightsError: if there is no such detector, or its encoder's weights have changed since.
     """
     path = detector_path(detector)
-    heads, encoder, about = load_detector(path)
+    trained = load_detector(path)
+    encoder, about = trained.encoder, trained.about
     model = PointLanguageModel(encoder, device)
     if about["encoder_fingerprint"] != model.fingerprint:
         raise WeightsError(
             f"{path}: was trained on encoder {encoder.name} {about['encoder_fingerprint']}, and "
             f"its weights are now {model.fingerprint}; train again, or restore them"
         )
-    return Inspector(heads, model, about["n_points"], file_digest(path), bfloat16)
+    return Inspector(trained.detector, model, about["n_points"], file_digest(path), bfloat16)
 
 
 def detector_path(detector: str | Path) -> Path:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,114 +14,61 @@ from btp.errors import ConfigError, WeightsError
 from btp.geometry.local_geometry import CHANNELS
 from btp.models.detector import Detector
 from btp.models.point_language import EncoderConfig, PointLanguageModel, located
-from btp.recipe import Recipe
+from btp.recipe import DetectorConfig, Recipe
 from btp.runtime.files import write_bytes
 from btp.weights.state_dict import load_strictly, read_checkpoint, read_metadata
 
 CONTEXT = "prompts.context"
 
 
-def new_detector(encoder: EncoderConfig, recipe: Recipe) -> Detector:
-    """Untrained heads for an encoder."""
-    return Detector(encoder.point, recipe, surface_channels=CHANNELS)
+def new_detector(encoder: EncoderConfig, config: DetectorConfig) -> Detector:
+    """Build untrained heads for an encoder."""
+    return Detector(encoder.point, config, surface_channels=CHANNELS)
 
 
-@dataclass(frozen=True)
-class Heads:
-    """Trained heads to start from: those of a detector's file.
+class Trained(NamedTuple):
+    """What a detector's file holds.
 
     Attributes:
         detector: in eval mode.
-        context: float [n, W], its learned prompt tokens; None where its prompts were fixed, or
-            learned with another text tower.
+        encoder: of the features that it scores.
+        about: the file's other metadata.
+        recipe: that it was trained by.
+        context: float [n, W], its learned prompt tokens; None where its prompts were fixed.
     """
 
     detector: Detector
+    encoder: EncoderConfig
+    about: dict[str, Any]
+    recipe: Recipe
     context: Tensor | None
 
-    @classmethod
-    def of(cls, model: PointLanguageModel) -> Heads | None:
-        """Those that come with a model; None where there are none.
 
-        Raises:
-            WeightsError: if they were trained on other weights of the encoder.
-        """
-        if model.config.heads is None:
-            return None
-        path = located(model.config.heads)
-        detector, _, about, context = _read_detector(path)
-        made_with = about.get("encoder_fingerprint")
-        if made_with != model.fingerprint:
-            raise WeightsError(
-                f"{path}: heads of encoder {made_with}, and this one's weights are "
-                f"{model.fingerprint}; add recipe.heads=new, or give its own as encoder.heads"
-            )
-        same_text = about.get("text_fingerprint") == model.text_fingerprint
-        return cls(detector, context if same_text else None)
-
-    def start(self, detector: Detector) -> None:
-        """Copy the parts that both have into new heads.
-
-        Raises:
-            ConfigError: if a switch makes the same part another one.
-        """
-        for switch in ("gfcm_input", "projection"):
-            found, wanted = (getattr(d.recipe, switch) for d in (self.detector, detector))
-            if found != wanted:
-                raise ConfigError(
-                    f"recipe.{switch} is {wanted}, and the heads to start from were trained with "
-                    f"{found}; add recipe.heads=new"
-                )
-        if detector.gfcm is not None and self.detector.gfcm is not None:
-            detector.gfcm.load_state_dict(self.detector.gfcm.state_dict())
-        detector.mgfem.start(self.detector.mgfem)
-
-
-def save_detector(
-    path: Path,
-    detector: Detector,
-    encoder: EncoderConfig,
-    metadata: dict[str, Any],
-    context: Tensor | None = None,
-) -> None:
+def save_detector(path: Path, trained: Trained) -> None:
     """Write heads, text embeddings and everything needed to load and repeat them.
 
     Args:
         path: .safetensors, replaced only once the new file is whole.
-        detector: trained heads.
-        encoder: of the features that it scores.
-        metadata: JSON-able; kept beside encoder and recipe.
-        context: float [n, W], the learned prompt tokens behind the text embeddings; kept for
-            study, scoring does not need them.
+        trained: what `load_detector` will return. Its metadata must be JSON-able; scoring does not
+            need its context, which is kept for study.
     """
     from safetensors.torch import save
 
-    about = metadata | {"encoder": asdict(encoder), "recipe": asdict(detector.recipe)}
-    state = {k: v.detach().cpu().contiguous() for k, v in detector.state_dict().items()}
-    if context is not None and len(context):
-        state[CONTEXT] = context.contiguous()
-    content = save(state, metadata={"btp": json.dumps(about)})
+    settings = {"encoder": asdict(trained.encoder), "recipe": trained.recipe.flat()}
+    state = {k: v.detach().cpu().contiguous() for k, v in trained.detector.state_dict().items()}
+    if trained.context is not None and len(trained.context):
+        state[CONTEXT] = trained.context.detach().cpu().contiguous()
+    content = save(state, metadata={"btp": json.dumps(trained.about | settings)})
     write_bytes(path, content)
 
 
-def load_detector(path: str | Path) -> tuple[Detector, EncoderConfig, dict[str, Any]]:
+def load_detector(path: str | Path) -> Trained:
     """Read what `save_detector` wrote.
-
-    Returns:
-        The detector in eval mode, its encoder's config, and the metadata.
 
     Raises:
         WeightsError: if the file is not a detector of this project.
         ConfigError: if its settings are not those of this version.
     """
-    detector, encoder, about, _ = _read_detector(path)
-    return detector, encoder, about
-
-
-def _read_detector(
-    path: str | Path,
-) -> tuple[Detector, EncoderConfig, dict[str, Any], Tensor | None]:
-    """`load_detector`, and the learned prompt tokens [n, W] if there are any."""
     state = read_checkpoint(path)
     about = read_metadata(path)
     if about is None:
@@ -130,13 +77,55 @@ def _read_detector(
             "scripts/train.py wrote (the authors' best.pth: convert it with scripts/weights.py)"
         )
     encoder = build(EncoderConfig, about.pop("encoder"), f"{path}: encoder")
-    detector = new_detector(encoder, build(Recipe, about.pop("recipe"), f"{path}: recipe"))
+    recipe = Recipe.from_file(about.pop("recipe"), f"{path}: recipe")
+    detector = new_detector(encoder, recipe.detector)
     context = state.pop(CONTEXT, None)
-    first, surface = state.get("gfcm.mlp1.0.weight"), detector.recipe.gfcm_input == "surface"
-    if surface and first is not None and first.shape[1] == CHANNELS + 3:
+    first = state.get("gfcm.mlp1.0.weight")
+    if recipe.detector.reads_surface and first is not None and first.shape[1] == CHANNELS + 3:
         raise WeightsError(
             f"{path}: trained when GFCM's surface input still had the points' coordinates; train "
             "again (resume=false, or remove the file)"
         )
     load_strictly(detector, state, path)
-    return detector.eval(), encoder, about, context
+    return Trained(detector.eval(), encoder, about, recipe, context)
+
+
+def pretrained_heads(model: PointLanguageModel) -> Trained | None:
+    """Load the heads that come with an encoder; None where there are none.
+
+    Their context is left out if it was learned with another text tower.
+
+    Raises:
+        WeightsError: if they were trained on other weights of the encoder.
+    """
+    if model.config.heads is None:
+        return None
+    path = located(model.config.heads)
+    heads = load_detector(path)
+    made_with = heads.about.get("encoder_fingerprint")
+    if made_with != model.fingerprint:
+        raise WeightsError(
+            f"{path}: heads of encoder {made_with}, and this one's weights are "
+            f"{model.fingerprint}; add recipe.heads=new, or give its own as encoder.heads"
+        )
+    if heads.about.get("text_fingerprint") != model.text_fingerprint:
+        return heads._replace(context=None)
+    return heads
+
+
+def start_from(heads: Detector, detector: Detector) -> None:
+    """Copy the parts that both have from trained heads into new ones.
+
+    Raises:
+        ConfigError: if a switch makes the same part another one.
+    """
+    for switch in ("gfcm_input", "projection"):
+        found, wanted = getattr(heads.config, switch), getattr(detector.config, switch)
+        if found != wanted:
+            raise ConfigError(
+                f"recipe.{switch} is {wanted}, and the heads to start from were trained with "
+                f"{found}; add recipe.heads=new"
+            )
+    if detector.gfcm is not None and heads.gfcm is not None:
+        detector.gfcm.load_state_dict(heads.gfcm.state_dict())
+    detector.mgfem.start_from(heads.mgfem)

@@ -1,4 +1,6 @@
-"""PointBERT as ULIP-2 trains it, with taps after chosen blocks.
+"""PointBERT as ULIP-2 trains it, with taps after chosen blocks (paper, Sec. 3.3).
+
+This is the definition, plainly computed; `btp.models.fast` has cheaper forms of it.
 
 Yu et al., "Point-BERT", CVPR 2022; Xue et al., "ULIP-2", CVPR 2024. Parameter names are those of
 the published ULIP-2 checkpoint, so that its state dict loads strictly and without renaming.
@@ -6,7 +8,6 @@ the published ULIP-2 checkpoint, so that its state dict loads strictly and witho
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +68,6 @@ class PointBERTConfig:
             )
 
 
-# On CPU the layers run on so many patches at a time that their activations stay in the cache.
-_CACHED_PATCHES = 64
-
-
 class MiniPointNet(nn.Module):
     """Embeds each patch of points into one token (Point-BERT, Sec. 3.1)."""
 
@@ -85,43 +82,15 @@ class MiniPointNet(nn.Module):
         )
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Patches [P, K, channels] -> [P, out]."""
-        if self.training or patches.is_cuda:
-            return self._embed(patches)
-        return torch.cat([self._embed(some) for some in patches.split(_CACHED_PATCHES)])
-
-    def _embed(self, patches: Tensor) -> Tensor:
-        groups, size = patches.shape[:2]
-        x = _pointwise(self.first_conv, patches.flatten(0, 1)).view(groups, size, -1)  # [P, K, b]
-        # The layer over concat(patch max, point) is two products, of which the first is needed
-        # once a patch, not once a point.
-        conv, norm, relu, last = self.second_conv
-        assert isinstance(conv, nn.Conv1d) and isinstance(last, nn.Conv1d)
-        w_patch, w_point = conv.weight[..., 0].chunk(2, dim=1)
-        patch = F.linear(_highest(x), w_patch, conv.bias)[:, None]
-        x = relu(norm((F.linear(x, w_point) + patch).flatten(0, 1)))
-        x = F.linear(x, last.weight[..., 0], last.bias)  # [P K, out]
-        return _highest(x.view(groups, size, -1))
-
-
-def _highest(x: Tensor) -> Tensor:
-    """Maximum over the patch, [P, K, c] -> [P, c]."""
-    # the gradient of max writes one value a maximum, that of amax compares them all
-    return x.max(1).values if x.requires_grad else x.amax(1)
-
-
-def _pointwise(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """Run 1x1 convolutions as matrix products on points [M, channels]: thrice as fast on CPU."""
-    for layer in layers:
-        if isinstance(layer, nn.Conv1d):
-            x = F.linear(x, layer.weight[..., 0], layer.bias)
-        else:
-            x = layer(x)
-    return x
+        """Embed patches of points: [P, K, channels] -> [P, out]."""
+        x = self.first_conv(patches.mT)  # [P, b, K]
+        highest = x.max(2, keepdim=True).values.expand_as(x)
+        x = self.second_conv(torch.cat([highest, x], dim=1))  # [P, out, K]
+        return x.max(2).values
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention without bias on q, k, v (timm's parameter names)."""
+    """Attends from each token to all, in several heads, without bias on q, k and v."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -130,20 +99,20 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [B, T, C] -> [B, T, C]; inside in the weights' precision."""
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x.to(self.qkv.weight.dtype)).view(batch, tokens, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, T, C / heads]
-        if self.training and not x.is_cuda:
-            # on CPU the gradient of the fused form takes twice as long as that of the products
-            mixed = (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1).to(v.dtype) @ v
-        else:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width)).to(x.dtype)
+        """Mix tokens by softmax(Q K^T / sqrt(d)) V: [B, T, C] -> [B, T, C]."""
+        q, k, v = self.heads_of(x)
+        mixed = (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1) @ v  # [B, heads, T, C / heads]
+        return self.proj(mixed.transpose(1, 2).reshape(x.shape))
+
+    def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Q, K and V of tokens [B, T, C], each [B, heads, T, C / heads]."""
+        batch, tokens, _ = x.shape
+        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return q, k, v
 
 
 class Mlp(nn.Module):
-    """Two layers with GELU, four times as wide inside."""
+    """Transforms each token by two layers with GELU, four times as wide inside."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -151,28 +120,28 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [B, T, C] -> [B, T, C]; inside in the weights' precision."""
-        return self.fc2(F.gelu(self.fc1(x.to(self.fc1.weight.dtype)))).to(x.dtype)
+        """Transform each token: [B, T, C] -> [B, T, C]."""
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: timm's `Block` without timm, whose import takes two seconds."""
+    """Adds attention and MLP of the normed tokens: timm's `Block`, as timm imports for seconds."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
-        self.attn = Attention(width, heads)
+        self.attn: nn.Module = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width)
+        self.mlp: nn.Module = Mlp(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [B, T, C] -> [B, T, C]."""
+        """Transform tokens: [B, T, C] -> [B, T, C]."""
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
 class Blocks(nn.Module):
-    """The stack of blocks; the position embedding is added before every one."""
+    """Runs all blocks, adding the position embedding before every one."""
 
     def __init__(self, config: PointBERTConfig) -> None:
         super().__init__()
@@ -180,7 +149,7 @@ class Blocks(nn.Module):
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
 
     def forward(self, x: Tensor, position: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Tokens and positions [B, T, C] -> last tokens, and those after each tapped block."""
+        """Transform tokens [B, T, C] at positions [B, T, C]; also return those after each tap."""
         tapped = []
         for number, block in enumerate(self.blocks, start=1):
             x = block(x + position)
@@ -190,7 +159,7 @@ class Blocks(nn.Module):
 
 
 class PointTransformer(nn.Module):
-    """Patches -> tokens -> blocks -> norm."""
+    """Turns patches into tokens, and passes these through the blocks and a last norm."""
 
     def __init__(self, config: PointBERTConfig) -> None:
         super().__init__()
@@ -205,7 +174,7 @@ class PointTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, patches: Tensor, centres: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Patches [B, G, K, 3+F] about centres [B, G, 3] -> normed tokens, taps: [B, 1+G, C]."""
+        """Encode patches [B, G, K, 3+F] at centres [B, G, 3]: tokens and taps, [B, 1+G, C]."""
         batch, groups = patches.shape[:2]
         tokens = self.reduce_dim(self.encoder(patches.flatten(0, 1))).view(batch, groups, -1)
         x = torch.cat([self.cls_token.expand(batch, -1, -1), tokens], dim=1)
@@ -215,13 +184,13 @@ class PointTransformer(nn.Module):
 
 
 def patchify(points: Tensor, config: PointBERTConfig) -> Tensor:
-    """Rows of the patches' points: points [B, N, 3] -> int64 [B, G, K], the centre first."""
+    """Return the rows of each patch's points, the centre first: [B, N, 3] -> int64 [B, G, K]."""
     centres = farthest_point_sample(points, config.groups, skip_origin=config.skip_origin)
     return knn(gather(points, centres), points, config.group_size)
 
 
 class PointBERT(nn.Module):
-    """Point tower of ULIP-2: clouds -> `Features`."""
+    """Encodes point clouds into `Features`: the point tower of ULIP-2."""
 
     def __init__(self, config: PointBERTConfig) -> None:
         super().__init__()
@@ -254,21 +223,6 @@ class PointBERT(nn.Module):
         """Build ULIP-2's encoder for 10k-xyzrgb points from its published checkpoint."""
         return cls.load(PointBERTConfig(), weights)
 
-    def rounded(self) -> PointBERT:
-        """A copy that multiplies in bfloat16 where scores hardly feel it.
-
-        That is the MLP of every block and the attention of the second half of them, most of the
-        arithmetic. Scores of `mini` move by at most 0.0015 (196,608 points of the demo set); with
-        all of the encoder in 16 bit they move by 0.024, most of it through the mini-PointNet.
-        """
-        other = copy.deepcopy(self)
-        blocks = other.point_encoder.blocks.blocks
-        for number, block in enumerate(blocks):
-            block.mlp.bfloat16()
-            if 2 * number >= len(blocks):
-                block.attn.bfloat16()
-        return other
-
     def forward(
         self, points: Tensor, surface: Tensor | None = None, patch_index: Tensor | None = None
     ) -> Features:
@@ -284,7 +238,7 @@ class PointBERT(nn.Module):
         """
         if patch_index is None:
             patch_index = patchify(points, self.config)
-        tokens, taps = self.point_encoder(*self._group(points, surface, patch_index))
+        tokens, taps = self.point_encoder(*self.group(points, surface, patch_index))
         cls = tokens[:, 0]
         pooled = torch.cat([cls, tokens[:, 1:].amax(1)], dim=1)  # [B, 2C]
         return Features(
@@ -296,10 +250,22 @@ class PointBERT(nn.Module):
             surface=surface,
         )
 
-    def _group(
+    def group(
         self, points: Tensor, surface: Tensor | None, patch_index: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Patches relative to their centres, with the further channels, and the centres."""
+        """Return the patches of clouds about their centres, and the centres.
+
+        Args:
+            points: float [B, N, 3].
+            surface: float [B, N, F], the channels besides xyz; None for the constant.
+            patch_index: int64 [B, G, K].
+
+        Returns:
+            Float [B, G, K, 3+F] and [B, G, 3].
+
+        Raises:
+            ConfigError: if the encoder needs surface channels and none were given.
+        """
         config = self.config
         centres = patch_centres(points, patch_index)
         patches = gather(points, patch_index) - centres[:, :, None]

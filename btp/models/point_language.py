@@ -1,4 +1,4 @@
-"""Point-language models: where their weights are, and loading them."""
+"""Point-language models: both towers, where their weights are, and loading them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from btp.errors import ConfigError, WeightsError
 from btp.models.point_encoder import PointBERT, PointBERTConfig
 from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.runtime.own_files import own_file
-from btp.runtime.processor import multiplies_in_16_bit, use_full_width
 from btp.types import Features
 from btp.weights.records import Record, file_sha256, read_record, verify
 from btp.weights.state_dict import fingerprint, load_strictly, read_checkpoint
@@ -26,14 +25,14 @@ TEXT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """One of configs/encoder/*.yaml: a point-language model's sizes and where its weights are.
+    """Sizes of a point-language model and where its weights are: one of configs/encoder/*.yaml.
 
     Attributes:
         name: for results and paths.
         point_weights: file of the point encoder; None to build it untrained from `seed`.
         text_weights: file of the text tower; None likewise.
         heads: file of a detector that was trained with these weights, from which a training may
-            start (`Recipe.heads`); None where there is none.
+            start (`TrainConfig.heads`); None where there is none.
         text_dtype: "float32" or "bfloat16", of the frozen text tower while prompts are learned.
         seed: of an untrained model.
         point: sizes of the point encoder.
@@ -57,12 +56,11 @@ class EncoderConfig:
 
 
 class PointLanguageModel:
-    """A frozen point encoder, and the text tower of the same space, loaded when first used."""
+    """Loads a frozen point encoder and the text tower of the same space, when first used."""
 
     def __init__(self, config: EncoderConfig, device: torch.device | str = "cpu") -> None:
         self.config = config
         self.device = torch.device(device)
-        use_full_width()  # all that computes at length has a model
 
     @property
     def trained(self) -> bool:
@@ -71,7 +69,7 @@ class PointLanguageModel:
 
     @cached_property
     def heads_digest(self) -> str:
-        """Of the file of heads that come with it; "" where none do.
+        """Hash of the file of heads that come with the encoder; "" where none do.
 
         Raises:
             WeightsError: if the file is missing.
@@ -100,36 +98,24 @@ class PointLanguageModel:
             _verify_if_there(path)
             return PointBERT.load(config.point, path).to(self.device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            torch.default_generator.manual_seed(config.seed)
             model = PointBERT(config.point)
         return model.eval().requires_grad_(False).to(self.device)
-
-    @property
-    def gains_by_rounding(self) -> bool:
-        """Whether `encode(rounded=True)` is faster on this device."""
-        return self.device.type == "cpu" and multiplies_in_16_bit()
-
-    @cached_property
-    def _rounded(self) -> PointBERT:
-        return self.points.rounded()
 
     def encode(
         self,
         points: Tensor,
         surface: Tensor | None = None,
         patch_index: Tensor | None = None,
-        rounded: bool = False,
     ) -> Features:
-        """Features of clouds [B, N, 3] on the model's device.
+        """Encode clouds [B, N, 3] on the model's device.
 
         Args:
             points: in the unit sphere.
             surface: float [B, N, F], kept with the features, and read where the encoder does.
             patch_index: int64 [B, G, K], as of `PointBERT.forward`.
-            rounded: multiply in 16 bit where scores hardly feel it (`PointBERT.rounded`).
         """
-        encoder = self._rounded if rounded else self.points
-        features = encoder(points, surface if self.reads_surface else None, patch_index)
+        features = self.points(points, surface if self.reads_surface else None, patch_index)
         return replace(features, surface=surface)
 
     @cached_property
@@ -141,7 +127,7 @@ class PointLanguageModel:
         config = self.config
         if config.text_weights is None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(config.seed)
+                torch.default_generator.manual_seed(config.seed)
                 model = TextEncoder(config.text).to(dtype)
         else:
             path = located(config.text_weights)
@@ -155,13 +141,10 @@ class PointLanguageModel:
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Encode fixed texts.
+        """Encode fixed texts as float32 [P, D], L2-normalised, on the model's device.
 
         With fetched weights each text is encoded once, ever: its embedding is kept beside them, and
         while all texts are kept the text tower is not loaded, nor need its file be there.
-
-        Returns:
-            float32 [P, D], L2-normalised, on the model's device.
 
         Raises:
             WeightsError: if the text tower is needed and cannot be loaded.
@@ -181,13 +164,13 @@ class PointLanguageModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with any weight or size of the point encoder; keys stored features."""
+        """Hash of all weights and sizes of the point encoder, by which features are stored."""
         sizes = json.dumps(asdict(self.config.point), sort_keys=True)
         return fingerprint([*self.points.state_dict().items(), (sizes, torch.zeros(0))])
 
     @cached_property
     def text_fingerprint(self) -> str:
-        """Changes with the file of the text tower's weights; "" where it is not there.
+        """Hash of the file of the text tower's weights; "" where it is not there.
 
         Scoring does without the file, so nothing is loaded for this.
         """
@@ -207,5 +190,5 @@ def located(path: str) -> str:
 
 
 def _verify_if_there(path: str) -> Record | None:
-    """A weight file's record, against which it is checked unless it is missing."""
+    """Return a weight file's record, and check the file against it unless it is missing."""
     return verify(path) if Path(path).is_file() else read_record(path)

@@ -9,7 +9,9 @@ from btp.models.text_encoder import TextEncoder, end_position, tokenize
 
 
 class HybridPromptLearner(nn.Module):
-    """[start] [context x n] [template words] [end], for the normal and the defective template.
+    """Learns context tokens that stand before both prompts' words.
+
+    A prompt is [start] [context x n] [template words] [end], normal or defective.
 
     The context is shared by both prompts (CoOp's unified context) and is all that is trained; with
     n = 0 the prompts are fixed text.
@@ -22,11 +24,11 @@ class HybridPromptLearner(nn.Module):
     def __init__(
         self, encoder: TextEncoder, texts: tuple[str, str], context_tokens: int = 4
     ) -> None:
-        """Prepare the fixed embeddings.
+        """Embed the fixed words, and draw the context.
 
         Args:
             encoder: text tower; it is read here and passed again to `forward`, never trained.
-            texts: normal and defective template.
+            texts: normal and defective template, such as "normal object." (Sec. 3.5).
             context_tokens: n.
         """
         super().__init__()
@@ -42,6 +44,12 @@ class HybridPromptLearner(nn.Module):
         self.register_buffer("prefix", words[:, :1].clone(), persistent=False)
         self.register_buffer("suffix", words[:, 1:].clone(), persistent=False)
         self.register_buffer("end", end_position(tokens) + context_tokens, persistent=False)
+
+    @torch.no_grad()
+    def start_from(self, context: Tensor | None) -> None:
+        """Copy learned tokens [n, W], where they are given and as many and as wide."""
+        if context is not None and context.shape == self.context.shape:
+            self.context.copy_(context)
 
     def forward(self, encoder: TextEncoder) -> Tensor:
         """Encode both prompts: float [2, D], normal first, L2-normalised.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from btp.errors import ConfigError, WeightsError
-from btp.models.checkpoint import new_detector, save_detector
+from btp.models.checkpoint import Trained, new_detector, save_detector
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
 from btp.types import N_POINTS
@@ -52,16 +52,16 @@ def convert_heads(
         WeightsError: if `path` is not such a file.
         ConfigError: if the recipe learns prompts, which their heads were never trained with.
     """
-    if recipe.learns_prompts:
+    if recipe.prompt.learned:
         raise ConfigError(
             f"recipe {recipe.name} learns prompts; the authors' heads were trained with fixed "
             f"ones. Run `python scripts/weights.py convert={path} recipe=release`"
         )
     content: dict[str, Any] = read_checkpoint(path)
-    detector = new_detector(model.config, recipe)
+    detector = new_detector(model.config, recipe.detector)
     state: dict[str, Tensor] = head_state(content, path)
     load_strictly(detector, state | {"text": detector.text}, path)
-    detector.text.copy_(model.encode_text(recipe.prompt_texts))
+    detector.text.copy_(model.encode_text(recipe.prompt.prompt_texts))
     about: dict[str, Any] = {
         "converted_from": str(path),
         "converted_sha256": file_sha256(path),
@@ -76,11 +76,11 @@ def convert_heads(
     for key in ("epoch", "loss"):
         if isinstance(content.get(key), int | float):
             about[key] = content[key]
-    save_detector(out, detector, model.config, about)
+    save_detector(out, Trained(detector, model.config, about, recipe, None))
 
 
 def head_state(content: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
-    """The heads in a `best.pth` of BTP's authors, under our names.
+    """Return the heads in a `best.pth` of BTP's authors, under our names.
 
     Its `prompt_learner` is left out: the release never uses it (D1).
 

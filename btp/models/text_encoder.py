@@ -1,4 +1,4 @@
-"""OpenCLIP's text tower, run on embeddings so that prompts can be learned.
+"""OpenCLIP's text tower, run on embeddings so that prompts can be learned (paper, Sec. 3.5).
 
 Radford et al., "Learning transferable visual models from natural language supervision", ICML 2021;
 Cherti et al., "Reproducible scaling laws for contrastive language-image learning", CVPR 2023.
@@ -46,7 +46,7 @@ class TextConfig:
     vocab_size: int = 49408
 
 
-@functools.cache  # reading the vocabulary takes a third of a second
+@functools.cache  # a constant of the package open_clip, which takes a third of a second to read
 def _tokenizer() -> SimpleTokenizer:
     ensure_importable()
     from open_clip.tokenizer import SimpleTokenizer
@@ -55,7 +55,7 @@ def _tokenizer() -> SimpleTokenizer:
 
 
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
-    """Byte-pair tokens of `texts`: int64 [P, context_length], [start] ... [end] 0 0 ...
+    """Return the byte-pair tokens of texts: int64 [P, context_length], [start] ... [end] 0 0 ...
 
     Raises:
         ConfigError: if a text is longer than the context.
@@ -74,21 +74,21 @@ def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
 
 
 def end_position(tokens: Tensor) -> Tensor:
-    """Where the end token is: tokens [P, T] -> int64 [P]. It has the highest id of all."""
+    """Return the place of the end token, which has the highest id: [P, T] -> int64 [P]."""
     return tokens.argmax(dim=-1)
 
 
 class LayerNorm(nn.LayerNorm):
-    """Computed in float32: the residual stream stays precise beside 16-bit weights."""
+    """Normalises in float32, so that the residual stream stays precise beside 16-bit weights."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float32 [..., W] -> the weights' type."""
+        """Normalise float32 [..., W]; the result has the weights' type."""
         weight, bias = self.weight.float(), self.bias.float()
         return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps).to(self.weight.dtype)
 
 
 class CausalAttention(nn.Module):
-    """Self-attention in which a token sees itself and those before it."""
+    """Attends from each token to itself and those before it, in several heads."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class CausalAttention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [P, T, W] -> [P, T, W]."""
+        """Mix tokens: [P, T, W] -> [P, T, W]."""
         prompts, tokens, width = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = qkv.view(prompts, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
@@ -107,7 +107,7 @@ class CausalAttention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with GELU, four times as wide inside."""
+    """Transforms each token by two layers with GELU, four times as wide inside."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -115,12 +115,12 @@ class Mlp(nn.Module):
         self.c_proj = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens [P, T, W] -> [P, T, W]."""
+        """Transform tokens: [P, T, W] -> [P, T, W]."""
         return self.c_proj(F.gelu(self.c_fc(x)))
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block."""
+    """Adds attention and MLP of the normed tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -130,13 +130,13 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens, float32 [P, T, W] -> [P, T, W]."""
+        """Transform tokens, float32 [P, T, W] -> [P, T, W]."""
         x = x + self.attn(self.ln_1(x)).float()
         return x + self.mlp(self.ln_2(x)).float()
 
 
 class Transformer(nn.Module):
-    """The stack of blocks."""
+    """Runs all blocks."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -144,12 +144,12 @@ class Transformer(nn.Module):
         self.resblocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens, float32 [P, T, W] -> [P, T, W]."""
+        """Transform tokens, float32 [P, T, W] -> [P, T, W]."""
         return self.resblocks(x)
 
 
 class TextTower(nn.Module):
-    """The parameters, under open_clip's names."""
+    """Holds the parameters, under open_clip's names."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class TextTower(nn.Module):
         self._initialise(config)
 
     def _initialise(self, config: TextConfig) -> None:
-        """CLIP's standard deviations: residual branches shrink with the depth."""
+        """Draw weights by CLIP's standard deviations: residual branches shrink with the depth."""
         width = config.width
         inner = width**-0.5 * (2 * config.layers) ** -0.5
         nn.init.normal_(self.token_embedding.weight, std=0.02)
@@ -174,14 +174,14 @@ class TextTower(nn.Module):
             nn.init.normal_(block.mlp.c_proj.weight, std=inner)
 
     def forward(self, x: Tensor, end: Tensor) -> Tensor:
-        """Embeddings with positions, float32 [P, T, W], and the end tokens' places -> [P, D]."""
+        """Encode embeddings with positions, float32 [P, T, W], read at the end tokens: [P, D]."""
         x = self.transformer(x)
         x = self.ln_final(x[torch.arange(len(x), device=x.device), end])
         return x @ self.text_projection
 
 
 class TextEncoder(nn.Module):
-    """A causal transformer over token embeddings, read at the end token."""
+    """Encodes token embeddings by a causal transformer, read at the end token."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -189,11 +189,11 @@ class TextEncoder(nn.Module):
         self.tower = TextTower(config)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Token ids [P, T] -> embeddings, float32 [P, T, W], before positions are added."""
+        """Embed token ids [P, T], before positions are added: float32 [P, T, W]."""
         return self.tower.token_embedding(tokens).float()
 
     def encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
-        """Run the tower on embeddings.
+        """Encode token embeddings, learned ones among them.
 
         The tower is causal and only the end token is read, so it stops at the last end token:
         exact, and for a short prompt several times cheaper than all 77.
@@ -215,7 +215,7 @@ class TextEncoder(nn.Module):
         return F.normalize(self.tower(embeddings[:, :length] + position, end).float(), dim=-1)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> float32 [P, D], L2-normalised."""
+        """Encode texts: float32 [P, D], L2-normalised."""
         device = self.tower.positional_embedding.device
         tokens = tokenize(texts, self.config.context_length).to(device)
         return self.encode(self.embed(tokens), end_position(tokens))

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from btp.features.store import FeatureSet
+from btp.models.fast import for_encoding
 from btp.models.point_language import PointLanguageModel
 from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.objectives import batch
@@ -18,6 +19,7 @@ from btp.types import Features, Sample
 def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:
     """Features of M clouds as the encoder makes them: taps float16, FPFH none."""
     parts, patches_used = [], slice(model.config.point.groups)
+    model = for_encoding(model)  # the same features in a fraction of the time
     with torch.inference_mode():
         for chunk in batches(len(clouds), 16):
             points, surface, _, patches = batch(clouds, chunk, patches_used, model.device)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import trange
+from tqdm import tqdm
 
-from btp.errors import ConfigError, WeightsError
+from btp.errors import ConfigError
 from btp.geometry.patches import patches_to_points
 from btp.metrics import object_metrics, point_metrics
 from btp.models.point_language import EncoderConfig
@@ -21,13 +22,15 @@ from btp.pretraining.corpus.shards import CorpusClouds
 from btp.pretraining.model import PointLanguagePretrainer, load_towers, save_towers
 from btp.pretraining.objectives import Pretraining, Words, batch, losses
 from btp.runtime.batches import batches
-from btp.runtime.files import write_atomically
+from btp.training.loop import updates
+from btp.training.resume import State
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 LOG_EVERY = 20
 MAX_SCALE = math.log(100.0)  # CLIP's bound on the contrast's temperature
+CLIP_NORM = 1.0
 
 
 def pretrain(
@@ -68,32 +71,38 @@ def pretrain(
     device = torch.device(device)
     model = _towers(encoder, settings, start).to(device)
     optimizer = torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate)
-    first, best = 0, {"step": 0.0, "score": -1.0}
-    data = (corpus.fingerprint, held_out.fingerprint)
-    state_path, made_by = out / "pretraining.pt", (encoder, settings, str(start), data)
-    if resume and state_path.is_file():
-        first, best = _restore(state_path, model, optimizer, made_by)
+    made_by = {"encoder": encoder, "start": str(start), **vars(settings)}
+    made_by |= {"clouds": corpus.fingerprint, "held-out clouds": held_out.fingerprint}
+    state = State(out / "pretraining.pt", model, optimizer, made_by, {"step": 0.0, "score": -1.0})
+    first = state.restore() if resume else 0
     words = Words.of(corpus, encoder.text.context_length, device)
+
+    def weighted(step: int) -> dict[str, Tensor]:
+        terms = losses(model.train(), corpus, words, settings, step, device)
+        total = sum(weight * term for weight, term in terms.values())
+        return {name: term for name, (_, term) in terms.items()} | {"total": torch.as_tensor(total)}
+
+    steps = ((step, step) for step in range(first, settings.steps))  # a step draws its own batch
+    rate = partial(_rate, settings=settings)
     with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
-        bar = trange(first, settings.steps, initial=first, total=settings.steps, desc="pretrain")
-        for step in bar:
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * _schedule(step, settings)
-            terms = losses(model.train(), corpus, words, settings, step, device)
-            _update(model, optimizer, terms)
+        made = updates(model, optimizer, steps, weighted, rate, CLIP_NORM)
+        bar = tqdm(made, "pretrain", settings.steps, initial=first)
+        for step, terms in bar:
+            with torch.no_grad():
+                model.points.logit_scale.clamp_(max=MAX_SCALE)
             if step % LOG_EVERY == 0:
-                values = {name: float(term.detach()) for name, (_, term) in terms.items()}
+                values = {name: float(term) for name, term in terms.items()}
                 bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
                 _log(board, "loss", values, step)
             if (step + 1) % settings.validate_every == 0 or step + 1 == settings.steps:
                 figures = validate(model, held_out, words.phrases[0], device, settings.bfloat16)
                 _log(board, "held_out", figures, step)
                 print("\nstep", step + 1, {k: round(v, 4) for k, v in figures.items()}, flush=True)
-                if figures["score"] > best["score"]:
-                    best = {"step": step + 1.0} | figures
+                if figures["score"] > state.best["score"]:
+                    state.best = {"step": step + 1.0} | figures
                     save_towers(model, out)
-                _save_state(state_path, step, model, optimizer, best, made_by)
-    return best
+                state.save(step)
+    return state.best
 
 
 def _check_enough(settings: Pretraining, corpus: CorpusClouds) -> None:
@@ -119,20 +128,6 @@ def _towers(
     if start is not None:
         load_towers(model, start)
     return model
-
-
-def _update(
-    model: PointLanguagePretrainer,
-    optimizer: torch.optim.Optimizer,
-    terms: Mapping[str, tuple[float, Tensor]],
-) -> None:
-    total = sum(weight * term for weight, term in terms.values())
-    optimizer.zero_grad(set_to_none=True)
-    torch.as_tensor(total).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    with torch.no_grad():
-        model.points.logit_scale.clamp_(max=MAX_SCALE)
 
 
 def _log(board: SummaryWriter, group: str, values: Mapping[str, float], step: int) -> None:
@@ -176,48 +171,18 @@ def validate(
 
 
 def _groups(model: nn.Module, settings: Pretraining) -> list[dict[str, object]]:
+    rate = settings.learning_rate
     flat = [p for p in model.parameters() if p.ndim < 2]
     rest = [p for p in model.parameters() if p.ndim >= 2]
     return [
-        {"params": rest, "weight_decay": settings.weight_decay},
-        {"params": flat, "weight_decay": 0.0},
+        {"params": rest, "base_lr": rate, "weight_decay": settings.weight_decay},
+        {"params": flat, "base_lr": rate, "weight_decay": 0.0},
     ]
 
 
-def _schedule(step: int, settings: Pretraining) -> float:
+def _rate(step: int, highest: float, settings: Pretraining) -> float:
+    """Return a step's learning rate: a linear warm-up, then a cosine to 2 % of the highest."""
     if step < settings.warmup:
-        return (step + 1) / settings.warmup
+        return highest * ((step + 1) / settings.warmup)
     share = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _save_state(
-    path: Path,
-    step: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, float],
-    settings: object,
-) -> None:
-    content = {
-        "settings": repr(settings),
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "best": best,
-    }
-    write_atomically(path, lambda file: torch.save(content, file))
-
-
-def _restore(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: object
-) -> tuple[int, dict[str, float]]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["settings"] != repr(settings):
-        raise WeightsError(
-            f"{path}: an interrupted pretraining with other settings or clouds; repeat them, or "
-            "start anew with resume=false"
-        )
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    return int(content["step"]) + 1, dict(content["best"])
+    return highest * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from btp.models.fast import accelerated
 from btp.models.point_encoder import PointBERT
 from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import TextEncoder, end_position
@@ -28,9 +29,10 @@ class PointLanguagePretrainer(nn.Module):
         """
         super().__init__()
         self.points = PointBERT(replace(encoder.point, groups=groups))
-        self._in_training = self.points.forward
+        # the same function in fewer products, on the weights of `points`
+        self._encode = self._in_training = accelerated(self.points).forward
         if compiled:
-            self._in_training = torch.compile(self._in_training)
+            self._in_training = torch.compile(self._encode)
         self.text = TextEncoder(encoder.text)
         width, out = encoder.point.width, encoder.point.embed_dim
         # reads the taps that BTP's heads will read
@@ -54,7 +56,7 @@ class PointLanguagePretrainer(nn.Module):
             phrases: float [2, D], normal and defective.
         """
         # a validation has other sizes, too few times to be worth a compilation
-        encode = self._in_training if self.training else self.points.forward
+        encode = self._in_training if self.training else self._encode
         features = encode(points, surface, patch_index)
         direction = phrases[1] - phrases[0]
         tokens = features.taps.transpose(1, 2).flatten(2)  # [B, G, L C]

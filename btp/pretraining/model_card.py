@@ -98,7 +98,7 @@ def quick_check(folder: Path) -> dict[str, float | str]:
     Args:
         folder: of the embedded model.
     """
-    _, encoder, about = load_detector(folder / "detector.safetensors")
+    _, encoder, about, *_ = load_detector(folder / "detector.safetensors")
     with TemporaryDirectory() as temporary:
         root = Path(temporary)
         demo.generate(root / "demo", CHECK_SEED, CHECK_CATEGORIES, SetSize(0, 6, 6), workers=1)
@@ -203,7 +203,8 @@ def write_card(folder: Path, spreads: Sequence[Spread], named: float) -> str:
 def _card(folder: Path, made: dict[str, Any], lines: str, named: float) -> str:
     inspector = load(folder / "detector.safetensors")
     sizes = {name: (folder / f"{name}.safetensors").stat().st_size / 1e6 for name in FILES}
-    recipe = inspector.detector.recipe
+    recipe = load_detector(folder / "detector.safetensors").recipe
+    epochs = recipe.training.epochs
     return f"""# mini: the embedded point-language model
 
 A small point encoder, a small text tower, and heads trained with them, so that BTP runs for real on
@@ -221,8 +222,8 @@ demo's kinds do occur in the corpus, from other generators and under their names
 be learned: the real meshes are the harder test of what was never seen.
 
 {_towers(made)}
-- Heads: recipe `{recipe.name}` with gfcm_input={recipe.gfcm_input} and weight
-  {recipe.loss.geometry} of the geometric loss, {recipe.epochs} epochs on {made["heads"]} clouds.
+- Heads: recipe `{recipe.name}` with gfcm_input={recipe.detector.gfcm_input} and weight
+  {recipe.loss.geometry} of the geometric loss, {epochs} epochs on {made["heads"]} clouds.
 - Files, 16 bit but for the heads: {", ".join(f"{k} {v:.1f} MB" for k, v in sizes.items())}.
 - Fingerprint of the point encoder: {inspector.model.fingerprint}.
 - Licence: Apache-2.0, as the project.

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from btp.errors import ConfigError
@@ -235,7 +235,7 @@ def _baselines_beside(
     recipe = _full_recipe(runs)
     run = next((run for run in runs if run.n_points == n_points), runs[0])
     common = {name: _settings(run)[name] for name in BASELINE_SETTINGS}
-    common["recipe"] = json.loads(json.dumps(asdict(recipe)))
+    common["recipe"] = json.loads(json.dumps(recipe.flat()))
     beside: dict[str, list[RunRecord]] = defaultdict(list)
     left_out = []
     for record in sorted(baselines, key=lambda record: record.seed):

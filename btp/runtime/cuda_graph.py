@@ -1,4 +1,4 @@
-"""One launch for a whole batch on CUDA: a function's kernels recorded once, and played again."""
+"""A function's CUDA kernels recorded once and played again, in one launch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Matrix products at the processor's full width."""
+"""What the processor multiplies quickly: float32 at its full width, and 16 bit where it can."""
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +10,57 @@ import torch
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-@functools.cache
 def use_full_width() -> bool:
-    """Let oneDNN multiply float32 matrices where that is twice as fast and as precise as MKL.
+    """Let oneDNN multiply float32 matrices in this process, where that is twice as fast.
+
+    This changes PyTorch for the whole process (`torch.backends.mkldnn.matmul.fp32_precision`), so
+    programs may call it, as those in scripts/ do, and the library never does.
 
     MKL, which PyTorch's wheels use, keeps to 256-bit instructions on processors that are not
-    Intel's; oneDNN takes 512-bit ones, and PyTorch offers it under the name of its 16-bit mode. On
-    processors with 16-bit matrix units that mode really rounds, so a product is tried first.
+    Intel's; oneDNN takes 512-bit ones, as precisely, and PyTorch offers it under the name of its
+    16-bit mode. On processors with 16-bit matrix units that mode really rounds, so a product is
+    tried first. The choice depends on the processor alone, never on a clock, so that the same seed
+    gives the same digits.
 
     Returns:
-        Whether oneDNN is now used. It stays so, once for the process: the choice depends on the
-        processor alone, never on a clock, so that the same seed gives the same digits.
+        Whether oneDNN is used from now on.
     """
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not _is_amd():
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not is_amd():
         return False
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
     matmul.fp32_precision = "bf16"
-    if _error() > 2e-6:
+    if product_error() > 2e-6:
         matmul.fp32_precision = before
         return False
     return True
 
 
-@functools.cache
-def multiplies_in_16_bit() -> bool:
-    """Whether this processor has instructions for bfloat16 products, at twice the speed."""
+def multiplies_in_16_bit(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16 products, at twice the speed or more.
+
+    This is what `bfloat16: auto` means wherever speed was asked for.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
     known = torch.cpu.get_capabilities()
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
-def _is_amd() -> bool:
+def gains_by_rounding(device: torch.device) -> bool:
+    """Return whether an encoder is faster on a device if it is rounded (`fast.accelerated`)."""
+    return device.type == "cpu" and multiplies_in_16_bit(device)
+
+
+def is_amd() -> bool:
+    """Return whether the processor is AMD's, as far as Linux tells."""
     return _CPUINFO.is_file() and "AuthenticAMD" in _CPUINFO.read_text()
 
 
-def _error() -> float:
-    """Of a float32 product, relative to its largest entry; rounded to 16 bit it were 1e-3."""
+def product_error() -> float:
+    """Measure a float32 product's error, relative to its largest entry; 1e-3 if it is rounded."""
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, 256, 256, generator=generator)
     exact = a.double() @ b.double()
