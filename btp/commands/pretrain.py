@@ -11,9 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from _session import ROOT, bfloat16_from, command, device_from, plain, script
 from omegaconf import DictConfig
 
+from btp.commands.settings import bfloat16_from, command, device_from, plain, script
 from btp.config import build
 from btp.errors import ConfigError
 from btp.features.store import FeatureSet
@@ -25,6 +25,7 @@ from btp.pretraining.loop import pretrain
 from btp.pretraining.objectives import Pretraining
 from btp.recipe import Recipe
 from btp.runtime.files import write_text
+from btp.runtime.own_files import own_file
 from btp.runtime.processor import multiplies_in_16_bit
 from btp.training.loop import train
 from btp.types import N_POINTS
@@ -100,7 +101,7 @@ def _made_before(start: Path, out: Path) -> dict[str, Any]:
 
 def _revision() -> str | None:
     """The commit of this checkout, marked if there are changes; None outside one."""
-    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    describe = ["git", "-C", str(own_file(".")), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from _paths import take_paths_as_typed
-from _session import script
 from omegaconf import DictConfig
 
+from btp.commands.settings import script
+from btp.commands.typed_paths import take_paths_as_typed
 from btp.inspect.export import check_export, export_onnx
 from btp.inspect.predictor import load
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from _session import plan_from, script, whole, workspace_from
 from omegaconf import DictConfig
 
+from btp.commands.settings import plan_from, script, whole, workspace_from
 from btp.experiments.train_run import train_run
 
 

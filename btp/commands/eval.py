@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from _paths import take_paths_as_typed
-from _session import plan_from, recipe_of, script, typed, whole, workspace_from
 from omegaconf import DictConfig
 
+from btp.commands.settings import plan_from, recipe_of, script, typed, whole, workspace_from
+from btp.commands.typed_paths import take_paths_as_typed
 from btp.errors import DataError
 from btp.experiments.campaign import Campaign
 from btp.experiments.protocol import (

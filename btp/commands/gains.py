@@ -6,9 +6,9 @@ import functools
 import re
 from collections.abc import Sequence
 
-from _session import plain, script, whole, workspace_from
 from omegaconf import DictConfig, OmegaConf
 
+from btp.commands.settings import plain, script, whole, workspace_from
 from btp.errors import ConfigError
 from btp.experiments.gains import Gain, gains
 from btp.features.store import load_annotated

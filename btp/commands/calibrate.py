@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from _paths import take_paths_as_typed
-from _session import bfloat16_from, device_from, script
 from omegaconf import DictConfig
 
+from btp.commands.settings import bfloat16_from, device_from, script
+from btp.commands.typed_paths import take_paths_as_typed
 from btp.inspect.calibration import write_calibration
 from btp.inspect.folder import calibrate_on, chosen_coverage
 from btp.inspect.predictor import calibration_path, load

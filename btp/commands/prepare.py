@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from _session import script, whole, workspace_from
 from omegaconf import DictConfig
+
+from btp.commands.settings import script, whole, workspace_from
 
 
 @script("prepare")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from _session import model_from, plain, script
 from omegaconf import DictConfig
 
+from btp.commands.settings import model_from, plain, script
 from btp.errors import ConfigError
 from btp.experiments.protocol import Plan
 from btp.models.published_weights import fetch, status

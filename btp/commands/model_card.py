@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from _session import model_from, script
 from omegaconf import DictConfig
 
+from btp.commands.settings import model_from, script
 from btp.data.catalog import open_dataset
 from btp.experiments.protocol import train_categories
 from btp.features.store import DiskStore

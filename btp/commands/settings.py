@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shlex
 import sys
@@ -27,10 +26,10 @@ from btp.experiments.protocol import Plan
 from btp.experiments.workspace import Commands, Workspace
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.recipe import Recipe
+from btp.runtime.own_files import own_file
 from btp.runtime.processor import use_full_width
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = ROOT / "configs"
+CONFIGS = own_file("configs")
 
 
 def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -53,19 +52,11 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
                     raise  # a job of a sweep: the launcher tells the others' fate
                 _fail(str(error))
 
-        if {"-m", "--multirun"} & set(sys.argv):
-            _let_jobs_import()
         return hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(
             task
         )
 
     return decorate
-
-
-def _let_jobs_import() -> None:
-    """A sweep's job may be another process, which finds this module by its environment."""
-    paths = [str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from _paths import take_paths_as_typed
-from _session import bfloat16_from, device_from, script, whole
 from omegaconf import DictConfig
 
+from btp.commands.settings import bfloat16_from, device_from, script, whole
+from btp.commands.typed_paths import take_paths_as_typed
 from btp.inspect.calibration import read_calibration
 from btp.inspect.folder import chosen_coverage, exit_code, point_threshold, score_folder
 from btp.inspect.outputs import ScanResult

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import torch
-from _session import device_from, plain, script
 from omegaconf import DictConfig
 
 from btp.benchmark.run import run
 from btp.benchmark.settings import Settings
+from btp.commands.settings import device_from, plain, script
 from btp.config import build
 from btp.errors import ConfigError
 from btp.models.point_language import EncoderConfig

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from _session import script
 from omegaconf import DictConfig
 
+from btp.commands.settings import script
 from btp.data.synthesis.own_meshes import synthesize
 from btp.data.synthesis.scanner import SetSize
 
