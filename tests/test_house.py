@@ -21,6 +21,7 @@ training evaluation
 inspect experiments
 report benchmark pretraining
 commands
+__main__
 """
 
 HEAVY = {

@@ -28,6 +28,7 @@ from published import published_point, published_text
 from safetensors.torch import save
 from small_project import make_small_project
 
+from btp.commands import config_files
 from btp.experiments.protocol import seeds_from
 from btp.models.published_weights import POINT, TEXT
 from btp.pretraining import model_card
@@ -162,13 +163,10 @@ def run(command: Command, project: Path) -> None:
         return
     with pytest.MonkeyPatch.context() as patch:
         if "-m" in command.words:
-            patch.setenv("PYTHONPATH", "")  # the script sets it for its jobs
             in_this_process(patch)
-        for name in ("_session", "_paths"):
-            patch.delitem(sys.modules, name, raising=False)
+        patch.setattr(config_files, "CONFIGS", project / "configs")
         patch.setattr(warnings, "showwarning", warnings.showwarning)
         patch.setattr(sys, "argv", [command.words[1], *smaller(command)])
-        patch.syspath_prepend(project / "scripts")
         ended: object = 0
         gc.freeze()  # what the tests hold is nothing for the benchmark to look through each time
         try:
@@ -177,8 +175,6 @@ def run(command: Command, project: Path) -> None:
             ended = end.code or 0
         finally:
             gc.unfreeze()
-            for name in ("_session", "_paths"):
-                sys.modules.pop(name, None)
     line = shlex.join(command.words)
     assert ended in ENDS.get(command.script, {0}), f"{line}: ended with {ended}, see above"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -58,26 +59,47 @@ def test_the_wheel_holds_code_settings_and_weights(wheel: Path, repository: Path
     assert "btp/py.typed" in packed
 
 
-@pytest.mark.slow
-def test_the_wheel_scores_in_another_folder(wheel: Path, tmp_path: Path) -> None:
-    environment, folder = tmp_path / "environment", tmp_path / "elsewhere"
-    folder.mkdir()
-    points = np.random.default_rng(0).normal(size=(3000, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    np.save(folder / "scan.npy", points)
-
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs' folder of a new environment with the wheel, and with the packages from here."""
+    environment = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     scheme = {"base": str(environment), "platbase": str(environment)}
-    python = Path(sysconfig.get_path("scripts", "venv", scheme)) / Path(sys.executable).name
-    site = Path(sysconfig.get_path("purelib", "venv", scheme))
+    programs = Path(sysconfig.get_path("scripts", "venv", scheme))
+    python = programs / Path(sys.executable).name
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps")
     run(*pip, "--no-index", wheel)
     # The dependencies of the running environment, without what is installed in it as editable.
+    site = Path(sysconfig.get_path("purelib", "venv", scheme))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return programs
 
-    where, score, scores = json.loads(run(python, "-c", SCORE, folder=folder))
-    assert Path(where) == site / "btp" / "__init__.py"
-    assert [path.name for path in folder.iterdir()] == ["scan.npy"]
-    expected = btp.load("mini").predict(points, coverage="sampled")
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    points = np.random.default_rng(0).normal(size=(3000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    np.save(tmp_path / "scan.npy", points)
+    return tmp_path / "scan.npy"
+
+
+@pytest.mark.slow
+def test_the_wheel_scores_in_another_folder(installed: Path, scan: Path) -> None:
+    python = installed / Path(sys.executable).name
+    where, score, scores = json.loads(run(python, "-c", SCORE, folder=scan.parent))
+    assert Path(where).is_relative_to(installed.parent)
+    assert [path.name for path in scan.parent.iterdir()] == ["scan.npy"]
+    expected = btp.load("mini").predict(np.load(scan), coverage="sampled")
     assert score == pytest.approx(expected.object_score, abs=1e-5)
     np.testing.assert_allclose(scores, expected.point_scores, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_its_command_scores_in_another_folder_and_writes_there(installed: Path, scan: Path) -> None:
+    settings = ("coverage=sampled", "pictures=false")
+    printed = run(installed / "btp", "predict", "input=scan.npy", *settings, folder=scan.parent)
+    expected = btp.load("mini").predict(np.load(scan), coverage="sampled").object_score
+    with (scan.parent / "outputs" / "predict" / "scores.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["object_score"]) == pytest.approx(expected, abs=1e-4)
+    assert "outputs/predict/viewer.html" in printed.replace(os.sep, "/")

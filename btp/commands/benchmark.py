@@ -1,9 +1,7 @@
-"""Measure the plain way beside ours: `python scripts/benchmark.py only=metrics,prepare`."""
+"""Measure the plain way beside ours: `btp benchmark only=metrics,prepare`."""
 
 from __future__ import annotations
 
-import re
-import sys
 from pathlib import Path
 
 import torch
@@ -11,7 +9,7 @@ from omegaconf import DictConfig
 
 from btp.benchmark.run import run
 from btp.benchmark.settings import Settings
-from btp.commands.settings import device_from, plain, script
+from btp.commands.settings import device_from, plain, script, whole_or_none
 from btp.config import build
 from btp.errors import ConfigError
 from btp.models.point_language import EncoderConfig
@@ -23,14 +21,15 @@ def main(config: DictConfig) -> None:
     device = str(device_from(config))
     if config.full not in (True, False, "auto"):
         raise ConfigError(f"full is {config.full!r}; expected auto, true or false")
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    threads = whole_or_none(config, "threads")
+    if threads is not None:
+        torch.set_num_threads(threads)
     encoders = plain(config.encoders)
     settings = build(
         Settings,
         {
             **plain(config.sizes),
-            "only": [config.only] if isinstance(config.only, str) else list(config.only),
+            "only": list(config.only),
             "device": device,
             "full": device.startswith("cuda") if config.full == "auto" else config.full,
             "encoders": [
@@ -48,9 +47,3 @@ def main(config: DictConfig) -> None:
             f"plain and ours give different results for {'; '.join(differing)}; expected the same "
             "within the tolerance in the table. No ratio is given: find the fault first"
         )
-
-
-if __name__ == "__main__":
-    # Hydra takes bare commas for a sweep.
-    sys.argv = [re.sub(r"^only=([\w,]+)$", r"only=[\1]", argument) for argument in sys.argv]
-    main()

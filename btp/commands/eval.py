@@ -1,4 +1,4 @@
-"""Score runs on the categories they have not seen, and print tables: `python scripts/eval.py`."""
+"""Score runs on the categories they have not seen, and print tables: `btp eval`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import plan_from, recipe_of, script, typed, whole, workspace_from
-from btp.commands.typed_paths import take_paths_as_typed
+from btp.commands.settings import (
+    plan_from,
+    recipe_of,
+    script,
+    typed,
+    whole,
+    whole_or_none,
+    workspace_from,
+)
 from btp.errors import DataError
 from btp.experiments.campaign import Campaign
 from btp.experiments.protocol import (
@@ -46,8 +53,8 @@ def main(config: DictConfig) -> None:
     )
     campaign = Campaign(
         workspace,
-        config.thresholds,
-        whole(config, "pictures"),
+        whole_or_none(config, "thresholds", 2),
+        whole(config, "pictures", 0),
         config.rescore,
         say=lambda line: print(line, flush=True),
     )
@@ -124,8 +131,3 @@ def show(
     pictures = [run.pictures_path(campaign.workspace.dataset.name) for run in runs]
     for path in [*paths, *drawn, *(path for path in pictures if path.is_file())]:
         print(path)
-
-
-if __name__ == "__main__":
-    take_paths_as_typed("explain", "run")
-    main()

@@ -1,4 +1,4 @@
-"""Write a detector as an ONNX file: `python scripts/export.py detector=mini out=mini.onnx`."""
+"""Write a detector as an ONNX file: `btp export detector=mini out=mini.onnx`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 from omegaconf import DictConfig
 
 from btp.commands.settings import script
-from btp.commands.typed_paths import take_paths_as_typed
 from btp.inspect.export import check_export, export_onnx
 from btp.inspect.predictor import load
 
 
 @script("export")
 def main(config: DictConfig) -> None:
-    detector, path = load(config.detector, bfloat16=False), Path(config.out).expanduser()
+    detector, path = load(config.detector, bfloat16=False), Path(config.out)
     export_onnx(detector, path)
     scan = config.scan if config.scan is not None else ellipsoid()
     print(f"largest difference from PyTorch: {check_export(detector, path, scan):.2g}")
@@ -26,8 +25,3 @@ def ellipsoid() -> np.ndarray:
     """A cloud [20000, 3] for the check where no scan is given."""
     points = np.random.default_rng(0).normal(size=(20_000, 3))
     return points / np.linalg.norm(points, axis=1, keepdims=True) * [1.0, 2.0, 3.0]
-
-
-if __name__ == "__main__":
-    take_paths_as_typed("detector", "out", "scan")
-    main()

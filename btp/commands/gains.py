@@ -1,4 +1,4 @@
-"""What each switch of a recipe gains on train categories: `python scripts/gains.py`."""
+"""What each switch of a recipe gains on train categories: `btp gains`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,3 @@ def table(found: Sequence[Gain], title: str) -> str:
             ]
         lines.append(f"| {gain.name} |" + " |".join(cells) + " |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Measure the embedded model and write its card: `python scripts/model_card.py`."""
+"""Measure the embedded model and write its card: `btp model_card`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,3 @@ def main(config: DictConfig) -> None:
             spreads.append(Spread.of(f"one annotated category, `{label}`: demo{title}", rows))
     print(write_card(folder, spreads, recognition(demo, store)))
     print(folder / "README.md")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Score your own scans: `python scripts/predict.py input=FILE|DIR|GLOB`."""
+"""Score your own scans: `btp predict input=FILE|DIR|GLOB`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import bfloat16_from, device_from, script, whole
-from btp.commands.typed_paths import take_paths_as_typed
+from btp.commands.settings import bfloat16_from, device_from, script, whole, whole_or_none
 from btp.inspect.calibration import read_calibration
 from btp.inspect.folder import chosen_coverage, exit_code, point_threshold, score_folder
 from btp.inspect.outputs import ScanResult
@@ -18,7 +17,9 @@ from btp.inspect.scan_files import find_scans
 
 @script("predict")
 def main(config: DictConfig) -> None:
-    out = Path(config.out).expanduser()
+    workers, writers = whole_or_none(config, "workers"), whole_or_none(config, "writers")
+    viewer_scans = whole(config, "viewer_scans", 0)
+    out = Path(config.out)
     scans = find_scans(str(config.input), out)
     device, bfloat16 = device_from(config), bfloat16_from(config)
     detector = load(config.detector, device, bfloat16)
@@ -27,7 +28,7 @@ def main(config: DictConfig) -> None:
     if config.calibration is not None or path.is_file():
         calibration = read_calibration(path, detector.digest)
     coverage = chosen_coverage(config.coverage, calibration)
-    settings = (config.pictures, config.workers, coverage, config.writers)
+    settings = (config.pictures, workers, coverage, writers)
     results = score_folder(detector, scans, out, calibration, *settings)
     for result in results:
         print(summary(result))
@@ -41,7 +42,7 @@ def main(config: DictConfig) -> None:
         folders.append(ScoredFolder(title(config.compare), folder, compared, point_threshold(None)))
         print(folder / "scores.csv")
     if config.viewer:
-        left = write_overview(out / "viewer.html", folders, whole(config, "viewer_scans"))
+        left = write_overview(out / "viewer.html", folders, viewer_scans)
         if left is not None:
             print(f"{out / 'viewer.html'}" + (f" ({left:,} lower scores left out)" if left else ""))
     raise SystemExit(exit_code(results))
@@ -57,8 +58,3 @@ def summary(result: ScanResult) -> str:
         return f"ERROR   {result.error}"
     verdict = f"{result.verdict:8}" if result.verdict else ""
     return f"{verdict}{result.object_score:.4f}  {result.file} ({result.regions} regions)"
-
-
-if __name__ == "__main__":
-    take_paths_as_typed("input", "detector", "compare", "out", "calibration")
-    main()

@@ -1,4 +1,4 @@
-"""Sample and encode a dataset into the feature store: `python scripts/prepare.py dataset=demo`."""
+"""Sample and encode a dataset into the feature store: `btp prepare dataset=demo`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,3 @@ def main(config: DictConfig) -> None:
         note = f", {small} with fewer than {config.n_points} points" if small else ""
         print(f"{category}: {len(data)} test scans{note}")
     print(f"{count} scans of {dataset.name} in {config.store}, {time.monotonic() - started:.0f} s")
-
-
-if __name__ == "__main__":
-    main()

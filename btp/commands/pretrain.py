@@ -1,4 +1,4 @@
-"""Pretrain the embedded point-language model: `python scripts/pretrain.py`."""
+"""Pretrain the embedded point-language model: `btp pretrain`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import bfloat16_from, command, device_from, plain, script
+from btp.commands.settings import bfloat16_from, command, device_from, plain, script, whole
 from btp.config import build
 from btp.errors import ConfigError
 from btp.features.store import FeatureSet
@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
     settings = build(Pretraining, training, "training")
     families, root, point = sorted(FAMILIES), Path(config.corpus), encoder.point
     load = functools.partial(
-        load_corpus, root, families=families, config=point, workers=config.workers
+        load_corpus, root, families=families, config=point, workers=whole(config, "workers", 1)
     )
     if config.validation.seed == config.corpus_seed:
         raise ConfigError(
@@ -133,7 +133,3 @@ def _train_heads(
         return
     metadata["command"] = command()
     train(features, model, recipe, seed, folder, metadata, resume=config.resume)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What the scripts share: Hydra's entry point, and what a config names: recipe, plan, workspace."""
+"""What commands share: Hydra's entry point, and what a config names: recipe, plan, workspace."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from btp.commands import config_files
 from btp.config import build
 from btp.data.catalog import open_dataset
 from btp.errors import BTPError, ConfigError
@@ -26,14 +27,11 @@ from btp.experiments.protocol import Plan
 from btp.experiments.workspace import Commands, Workspace
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.recipe import Recipe
-from btp.runtime.own_files import own_file
 from btp.runtime.processor import use_full_width
-
-CONFIGS = own_file("configs")
 
 
 def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Make a function the main of a script: config in, clear errors and an exit code out."""
+    """Make a function the main of a command: config in, clear errors and an exit code out."""
 
     def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
         @functools.wraps(function)
@@ -41,7 +39,6 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
             warnings.showwarning = _show_warning
             use_full_width()  # a program may; the library changes nothing of its process
             try:
-                _refuse_additions()
                 function(config)
             except MissingMandatoryValue as error:
                 key = error.full_key
@@ -52,9 +49,11 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
                     raise  # a job of a sweep: the launcher tells the others' fate
                 _fail(str(error))
 
-        return hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(
-            task
-        )
+        def main() -> None:
+            configs = str(config_files.CONFIGS)
+            hydra.main(version_base="1.3", config_path=configs, config_name=config_name)(task)()
+
+        return main
 
     return decorate
 
@@ -68,14 +67,6 @@ def _fail(message: str) -> None:
     raise SystemExit(2)
 
 
-def _refuse_additions() -> None:
-    """Hydra adds any key with a plus; at the top nothing would read it."""
-    for override in overrides():
-        key = override.split("=")[0].lstrip("+")
-        if override.startswith("+") and "." not in key:
-            raise ConfigError(f"{key} is not a setting; configs/ lists all of them")
-
-
 def overrides() -> list[str]:
     """Return the settings of the command line, sorted."""
     return sorted(HydraConfig.get().overrides.task)
@@ -87,8 +78,9 @@ def typed(*names: str) -> list[str]:
 
 
 def command() -> str:
-    """Return the command line that started this script."""
-    return shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """Return the command line that started this command."""
+    script = f"scripts/{HydraConfig.get().job.config_name}.py"
+    return shlex.join(["python", script, *sys.argv[1:]])
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -96,12 +88,19 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return dict(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))  # type: ignore[arg-type]
 
 
-def whole(config: DictConfig, key: str) -> int:
-    """Return a setting that must be a whole number."""
+def whole(config: DictConfig, key: str, least: int | None = None) -> int:
+    """Return a setting that must be a whole number, and not below `least`."""
     value = config[key]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigError(f"{key} is {value!r}; expected a whole number")
+    fits = isinstance(value, int) and not isinstance(value, bool)
+    if not fits or (least is not None and value < least):
+        expected = "a whole number" + ("" if least is None else f" of {least} or more")
+        raise ConfigError(f"{key} is {value!r}; expected {expected}")
     return value
+
+
+def whole_or_none(config: DictConfig, key: str, least: int = 1) -> int | None:
+    """Return a setting that must be null, or a whole number not below `least`."""
+    return None if config[key] is None else whole(config, key, least)
 
 
 def bfloat16_from(config: DictConfig) -> bool | None:
@@ -209,7 +208,7 @@ def recipe_of(config: DictConfig, variant: str | None = None) -> Recipe:
 
 def _of_variant(name: str) -> dict[str, Any]:
     """What a row of Table 4 sets of a recipe, by dotted names."""
-    file = OmegaConf.load(CONFIGS / "variant" / f"{name}.yaml")
+    file = OmegaConf.load(config_files.CONFIGS / "variant" / f"{name}.yaml")
     return _flat(plain(file.recipe))
 
 

@@ -1,4 +1,4 @@
-"""Put defects on your own meshes: `python scripts/synthesize.py source=DIR out=DIR`."""
+"""Put defects on your own meshes: `btp synthesize source=DIR out=DIR`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import script
+from btp.commands.settings import script, whole, whole_or_none
 from btp.data.synthesis.own_meshes import synthesize
 from btp.data.synthesis.scanner import SetSize
 
 
 @script("synthesize")
 def main(config: DictConfig) -> None:
-    size = SetSize(config.train, config.normal, config.defective)
-    out = synthesize(Path(config.source), Path(config.out), config.seed, size, config.workers)
+    size = SetSize(*(whole(config, key, 0) for key in ("train", "normal", "defective")))
+    seed, workers = whole(config, "seed", 0), whole_or_none(config, "workers")
+    out = synthesize(Path(config.source), Path(config.out), seed, size, workers)
     print(f"wrote {out.resolve()}")
-
-
-if __name__ == "__main__":
-    main()

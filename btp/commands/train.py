@@ -1,4 +1,4 @@
-"""Train on one category: `python scripts/train.py dataset=real3d train_cat=gemstone`."""
+"""Train on one category: `btp train dataset=real3d train_cat=gemstone`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,3 @@ def main(config: DictConfig) -> None:
     untrained = "" if workspace.model.trained else ", encoder: untrained"
     print(f"{path} ({count} scans, {time.monotonic() - started:.0f} s{untrained})")
     print(f"next: {workspace.commands.evaluate()}")
-
-
-if __name__ == "__main__":
-    main()

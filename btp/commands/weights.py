@@ -22,19 +22,15 @@ def main(config: DictConfig) -> None:
     if config.path is not None and config.fetch is None:
         raise ConfigError(f"path={config.path} without fetch; add fetch=ulip2")
     if config.fetch is not None:
-        path = None if config.path is None else Path(config.path).expanduser()
+        path = None if config.path is None else Path(config.path)
         for target in fetch(model.config, path):
             print(f"{target}: there and verified")
     if config.convert is not None:
         recipe = Recipe.from_flat(plain(config.recipe))
         trained = config.dataset.name, config.train_cat, config.seed
         run = Plan(*trained, recipe).run(config.outputs, model.config.name)
-        source = Path(config.convert).expanduser()
+        source = Path(config.convert)
         convert_heads(source, model, recipe, run.detector_path, *trained)
         print(run.detector_path)
     if config.fetch is None and config.convert is None:
         print("\n".join(status(model.config)))
-
-
-if __name__ == "__main__":
-    main()
