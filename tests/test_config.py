@@ -84,6 +84,20 @@ def test_every_encoder_builds(encoder: str) -> None:
     assert built.point.embed_dim == built.text.embed_dim
 
 
+@pytest.mark.parametrize(
+    ("dataset", "encoder"),
+    [("real3d", "ulip2"), ("anomaly_shapenet", "ulip2"), ("demo", "mini"), ("folder", "mini")],
+)
+@pytest.mark.parametrize("script", ["train", "eval", "prepare", "gains"])
+def test_a_data_set_has_its_usual_encoder_unless_one_is_chosen(
+    script: str, dataset: str, encoder: str
+) -> None:
+    chosen = [f"dataset={dataset}", *(["dataset.root=x"] if dataset == "folder" else [])]
+    assert settings(script, *chosen)["encoder"]["name"] == encoder  # type: ignore[index]
+    other = settings(script, *chosen, "encoder=mini_untrained")["encoder"]
+    assert other["name"] == "mini_untrained"  # type: ignore[index]
+
+
 def test_ulip2_has_the_published_sizes() -> None:
     built = build(EncoderConfig, settings("train", "encoder=ulip2")["encoder"], "encoder")
     assert (built.point, built.text) == (PointBERTConfig(), TextConfig())

@@ -210,10 +210,29 @@ def test_an_absent_benchmark_says_where_to_get_it(
         f"dataset={dataset}",
         f"dataset.root='{tmp_path}/x'",
         "train_cat=car",
+        "encoder=mini",
     )
     assert ended.returncode == 2
     assert ended.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}/x: no such folder")
     assert "README" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "settings"),
+    [("train.py", ["train_cat=car"]), ("prepare.py", []), ("eval.py", ["run_missing=true"])],
+)
+def test_missing_weights_are_named_before_anything_is_read_or_made(
+    repository: Path, tmp_path: Path, script: str, settings: list[str]
+) -> None:
+    places = [f"{key}='{tmp_path}/{key}'" for key in ("dataset.root", "store", "outputs")]
+    weights = f"encoder.point_weights='{tmp_path}/points.safetensors'"
+    ended = run(repository, script, "dataset=real3d", *places, weights, *settings)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.strip().splitlines()
+    assert line.startswith(f"error: {tmp_path}/points.safetensors")
+    for way in ("scripts/weights.py fetch=ulip2", "encoder=mini", "encoder.point_weights=null"):
+        assert way in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_variant_stops_the_run(repository: Path) -> None:

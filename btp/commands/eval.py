@@ -42,7 +42,7 @@ from btp.report.summary import explain_in, printed, write_report
 @script("eval")
 def main(config: DictConfig) -> None:
     request = request_from(config)  # what is wrong with it is said before anything is read
-    workspace = workspace_from(config)
+    workspace = workspace_from(config, trains=config.run_missing)
     request = replace(
         request,
         dataset=workspace.dataset.name,

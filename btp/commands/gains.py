@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
         recipe = Recipe.from_flat(plain(changed), alternative)  # type: ignore[arg-type]
         if recipe != base:
             recipes[alternative] = recipe
-    workspace = workspace_from(config)
+    workspace = workspace_from(config, trains=True)
     dataset, model = workspace.dataset, workspace.model
     store = workspace.store(whole(config, "n_points"), whole(config, "sampling_seed"))
     categories = config.categories or dataset.categories

@@ -25,7 +25,7 @@ from btp.data.catalog import open_dataset
 from btp.errors import BTPError, ConfigError
 from btp.experiments.protocol import Plan
 from btp.experiments.workspace import Commands, Workspace
-from btp.models.point_language import EncoderConfig, PointLanguageModel
+from btp.models.point_language import EncoderConfig, PointLanguageModel, require_weights
 from btp.recipe import Recipe
 from btp.runtime.processor import use_full_width
 
@@ -126,16 +126,39 @@ def device_from(config: DictConfig) -> torch.device:
     return device
 
 
+def encoder_from(config: DictConfig) -> EncoderConfig:
+    """Return the sizes and weight files of the encoder that the config names."""
+    return build(EncoderConfig, plain(config.encoder), "encoder")
+
+
 def model_from(config: DictConfig) -> PointLanguageModel:
     """Return the point-language model that the config names, on its device."""
-    encoder = build(EncoderConfig, plain(config.encoder), "encoder")
-    return PointLanguageModel(encoder, device_from(config))
+    return PointLanguageModel(encoder_from(config), device_from(config))
 
 
-def workspace_from(config: DictConfig) -> Workspace:
-    """Open the dataset and the encoder that the config names, and say where their runs are kept.
+def check_weights(config: DictConfig, trains: bool = False) -> None:
+    """Raise an error if weights are missing that the config's work needs.
+
+    Args:
+        config: names the encoder and, if heads are trained, the recipe.
+        trains: whether heads are trained.
 
     Raises:
+        WeightsError: as `require_weights`.
+    """
+    text = trains and config.recipe.prompts == "learned"
+    require_weights(encoder_from(config), text, trains and config.recipe.heads == "pretrained")
+
+
+def workspace_from(config: DictConfig, trains: bool = False) -> Workspace:
+    """Open the dataset and the encoder that the config names, and say where their runs are kept.
+
+    Args:
+        config: of a script.
+        trains: whether heads will be trained, which needs more weights than scoring.
+
+    Raises:
+        WeightsError: if weights are missing; nothing was read or made then.
         ConfigError: if the dataset's number of epochs was typed; the runs' names would not tell.
         DataError: if the dataset is not there.
     """
@@ -144,6 +167,7 @@ def workspace_from(config: DictConfig) -> Workspace:
             "dataset.epochs is the data set's usual number of epochs, which no run's name tells; "
             "give another one as recipe.epochs=..."
         )
+    check_weights(config, trains)
     settings = {key: value for key, value in plain(config.dataset).items() if key != "epochs"}
     return Workspace(
         dataset=open_dataset(**settings),

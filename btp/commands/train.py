@@ -13,7 +13,7 @@ from btp.experiments.train_run import train_run
 @script("train")
 def main(config: DictConfig) -> None:
     started = time.monotonic()
-    workspace = workspace_from(config)
+    workspace = workspace_from(config, trains=True)
     plan = plan_from(config, workspace, config.train_cat, whole(config, "seed"))
     path = workspace.run(plan).detector_path
     finished = config.resume and path.is_file()

@@ -183,6 +183,35 @@ class PointLanguageModel:
         return file_sha256(path)[:16] if Path(path).is_file() else ""
 
 
+def require_weights(config: EncoderConfig, text: bool = False, heads: bool = False) -> None:
+    """Raise an error that says how to get the weights, if some of an encoder's are not there.
+
+    Nothing is loaded or made for it, so it can be asked before any work.
+
+    Args:
+        config: names the files.
+        text: whether the text tower is needed too, as for learning prompts.
+        heads: whether the heads that come with the encoder are, where it has some.
+
+    Raises:
+        WeightsError: names the missing files, and the ways to go on.
+    """
+    files = [config.point_weights, config.text_weights if text else None]
+    files += [config.heads] if heads else []
+    missing = [path for path in files if path is not None and not Path(located(path)).is_file()]
+    if not missing:
+        return
+    get = "give their paths as encoder.point_weights, encoder.text_weights, encoder.heads"
+    if config.name == "ulip2":
+        get = "`python scripts/weights.py fetch=ulip2`, or encoder=mini for the embedded encoder"
+    random = "encoder.point_weights=null encoder.text_weights=null"
+    random += "" if config.heads is None else " encoder.heads=null"
+    raise WeightsError(
+        f"{', '.join(missing)}: no such file; expected the weights of encoder {config.name}. To "
+        f"go on: {get}, or {random} for a dry run with random weights"
+    )
+
+
 def located(path: str) -> str:
     """Return where a weight file is: in the current folder, or else among the project's own."""
     own = own_file(path)
