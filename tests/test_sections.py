@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 from scored import baseline, changed, record
 
+from btp.data.catalog import known_categories
 from btp.errors import ConfigError
-from btp.experiments.protocol import Plan
+from btp.experiments.protocol import TRAIN_CATEGORIES, Plan
+from btp.experiments.workspace import Commands
 from btp.recipe import Recipe
+from btp.report import paper
 from btp.report.sections import Request, section_of_one, sections_of
 from btp.report.summary import printed
 from btp.report.tables import TITLES
@@ -28,7 +31,30 @@ def test_a_section_for_each_recipe_or_for_the_wanted_one() -> None:
     sections, _ = sections_of([*RUNS, PLUS], wanted)
     assert [list(part.evidence.runs) for part in sections] == [[PLUS]]
     other = replace(REQUEST, wanted=Plan("set", "", 0, Recipe("plus"), sampling_seed=1))
-    assert sections_of([*RUNS, PLUS], other) == ([], [])
+    (part,), left_out = sections_of([*RUNS, PLUS], other)
+    assert (list(part.evidence.runs), list(part.tables), left_out) == ([], [], [])
+
+
+@pytest.mark.parametrize("dataset", paper.DATASETS)
+def test_without_runs_the_quoted_numbers_and_the_commands_are_there(dataset: str) -> None:
+    commands = Commands((f"dataset={dataset}",), ("recipe=plus",))
+    categories = known_categories(dataset)
+    request = Request(dataset, "ulip2", categories, wanted=Plan(dataset, "", 0, Recipe("plus")))
+    (part,), left_out = sections_of([], replace(request, commands=commands))
+    assert left_out == []
+    numbers = {table.number for table in part.tables}
+    assert numbers == ({*"12345"} if dataset == "real3d" else {*"34"})
+    rows = [row for table in part.tables for row in table.rows]
+    assert {row.kind for row in rows} == {"paper", "quoted"}
+    assert not any(cell.records for row in rows for cell in row.cells.values())
+    assert part.gaps[0] == "Table 1: 3 of 3 runs missing"
+    first = TRAIN_CATEGORIES[dataset][0]
+    assert part.gaps[-3] == (
+        f"one training: python scripts/train.py dataset={dataset} recipe=plus train_cat={first} "
+        "seed=111"
+    )
+    assert part.gaps[-2].endswith("recipe=plus table=1 run_missing=true")
+    assert part.gaps[-1].endswith("recipe=plus table=all run_missing=true")
 
 
 def test_baselines_of_the_section_s_settings_stand_beside_its_runs() -> None:

@@ -289,8 +289,10 @@ def test_a_report_is_written_in_all_formats(tmp_path: Any) -> None:
     assert part.gaps == [
         "Table 1: 2 of 4 runs missing",
         "Table 2: 2 of 4 runs missing",
-        "made by (one of them: table=1): python scripts/eval.py dataset=folder recipe=paper "
-        "table=all run_missing=true",
+        "the first of them: python scripts/eval.py dataset=folder recipe=paper table=1 "
+        "run_missing=true",
+        "all of them: python scripts/eval.py dataset=folder recipe=paper table=all "
+        "run_missing=true",
     ]
     paths = write_report(tmp_path, [part], ["outputs/x: damaged"])
     assert [path.name for path in paths] == [

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from btp.commands.settings import (
+    commands_from,
+    encoder_from,
+    on_disk,
     plan_from,
     recipe_of,
     script,
@@ -18,20 +21,12 @@ from btp.commands.settings import (
     whole_or_none,
     workspace_from,
 )
-from btp.errors import DataError
+from btp.data.catalog import known_categories
 from btp.experiments.campaign import Campaign
-from btp.experiments.protocol import (
-    FIRST_SEED,
-    TABLES,
-    TRAINED_VARIANTS,
-    Plan,
-    check_table,
-    seeds_from,
-    train_categories,
-)
-from btp.experiments.runs import Run, find_runs
+from btp.experiments.protocol import TABLES, TRAINED_VARIANTS, check_table, seeds_from
+from btp.experiments.runs import Run, find_runs, read_records
 from btp.experiments.scored_scans import score_again
-from btp.recipe import Recipe
+from btp.experiments.workspace import Workspace
 from btp.report.gallery import draw_gallery, shown_methods
 from btp.report.provenance import parse
 from btp.report.sections import Request, Section, section_of_one, sections_of
@@ -42,14 +37,18 @@ from btp.report.summary import explain_in, printed, write_report
 @script("eval")
 def main(config: DictConfig) -> None:
     request = request_from(config)  # what is wrong with it is said before anything is read
+    if not config.run_missing and config.run is None:
+        dataset, missing = on_disk(config)
+        name = config.dataset.name if dataset is None else dataset.name
+        known = known_categories(name) if dataset is None else dataset.categories
+        runs = find_runs(config.outputs, name, request.encoder)
+        if (missing and known) or not runs:  # nothing can or need be scored
+            request = replace(request, dataset=name, categories=known)
+            from_records(config, request, missing)
+            return
     workspace = workspace_from(config, trains=config.run_missing)
     request = replace(
-        request,
-        dataset=workspace.dataset.name,
-        encoder=workspace.encoder,
-        categories=workspace.dataset.categories,
-        commands=workspace.commands,
-        speed=read_speed(workspace.outputs, workspace.encoder),
+        request, dataset=workspace.dataset.name, categories=workspace.dataset.categories
     )
     campaign = Campaign(
         workspace,
@@ -61,31 +60,21 @@ def main(config: DictConfig) -> None:
     if config.run is not None:  # it may have been trained on another dataset
         run = Run(Path(config.run))
         part = section_of_one(campaign.record_of(run), request)
-        show(campaign, [part], ("all",), run.folder / "report", [run])
+        show([part], campaign.left_out, ("all",), run.folder / "report")
+        list_pictures([run], request.dataset)
         return
-    if config.run_missing or typed("recipe"):  # else every recipe that there are runs of
-        request = replace(request, wanted=plan_from(config, workspace))
-    if request.wanted and config.run_missing:
-        variants = TRAINED_VARIANTS if "4" in request.numbers else ("full",)
-        recipes = {variant: recipe_of(config, variant) for variant in variants}
-        seeds = request.seeds or seeds_from(1)
-        campaign.complete(request.numbers, request.wanted, recipes, seeds)
+    if config.run_missing:
+        request = replace(request, wanted=plan_from(config, request.dataset))
+        complete(campaign, request, config)
     sections, unused = sections_of(campaign.records(), request)
-    campaign.left_out += unused
-    if not sections:
-        nothing(campaign, request)
+    left_out = [*campaign.left_out, *unused]
     if config.explain is not None:
         print(explain_in(sections, str(config.explain)))
         return
-    report, drawn = workspace.runs_folder / "report", []
-    for part in sections if config.figures else ():
-        shown = shown_methods(part.evidence)
-        scores = {title: score_again(record, workspace) for title, record in shown.items()}
-        folder = report / part.evidence.recipe.name
-        drawn += draw_gallery(folder, part.evidence, workspace.dataset, scores)
-    wanted = ("all", *request.numbers) if config.table is None else request.numbers
-    runs = find_runs(workspace.outputs, workspace.dataset.name, workspace.encoder)
-    show(campaign, sections, wanted, report, runs, drawn)
+    report = workspace.runs_folder / "report"
+    drawn = draw(sections, workspace, report) if config.figures else []
+    show(sections, left_out, tables_from(config, request), report, drawn)
+    list_pictures(find_runs(workspace.outputs, request.dataset, request.encoder), request.dataset)
     if config.run_missing and any(part.gaps for part in sections):
         raise SystemExit(1)
 
@@ -94,40 +83,76 @@ def request_from(config: DictConfig) -> Request:
     """Return what the command line asks for, without what only the dataset knows."""
     if config.explain is not None:
         parse(str(config.explain))
+    encoder = encoder_from(config).name
     return Request(
+        encoder=encoder,
         numbers=TABLES if config.table is None else check_table(str(config.table)),
         seeds=None if config.seeds is None else seeds_from(whole(config, "seeds")),
         n_points=whole(config, "n_points"),
+        wanted=plan_from(config, config.dataset.name) if typed("recipe") else None,
         pro=config.pro,
+        commands=commands_from(config),
+        speed=read_speed(Path(config.outputs), encoder),
     )
 
 
-def nothing(campaign: Campaign, request: Request) -> None:
-    """Say that there is no run, and how to make one."""
-    for remark in campaign.left_out:
-        print(f"left out: {remark}", file=sys.stderr)
-    some = train_categories(request.dataset, request.categories)[:1]
-    plan = Plan(request.dataset, "".join(some), FIRST_SEED, Recipe(), request.n_points)
-    raise DataError(
-        f"{campaign.workspace.runs_folder}: no finished run to score; train one: "
-        f"{request.commands.train(plan)}, or all that the tables need: "
-        f"{request.commands.complete('all', plan)}"
-    )
+def tables_from(config: DictConfig, request: Request) -> Sequence[str]:
+    """Return which tables are printed: with none chosen, all, and every metric."""
+    return ("all", *request.numbers) if config.table is None else request.numbers
+
+
+def from_records(config: DictConfig, request: Request, missing: Sequence[str]) -> None:
+    """Print what records and the paper tell, where nothing can be scored, and how to go on."""
+    where = config.outputs, request.dataset, request.encoder
+    records, left_out = read_records(*where)
+    sections, unused = sections_of(records, request)
+    if config.explain is not None:
+        print(explain_in(sections, str(config.explain)))
+        return
+    folder = Path(*where) / "report"
+    show(sections, [*left_out, *unused], tables_from(config, request), folder)
+    for line in missing:
+        print(f"not here: {line}")
+
+
+def complete(campaign: Campaign, request: Request, config: DictConfig) -> None:
+    """Train and score what the tables lack."""
+    assert request.wanted is not None, "run_missing wants a recipe"
+    variants = TRAINED_VARIANTS if "4" in request.numbers else ("full",)
+    recipes = {variant: recipe_of(config, variant) for variant in variants}
+    campaign.complete(request.numbers, request.wanted, recipes, request.seeds or seeds_from(1))
+
+
+def draw(sections: Iterable[Section], workspace: Workspace, report: Path) -> list[Path]:
+    """Score what is drawn of each recipe once more, and draw it."""
+    drawn = []
+    for part in sections:
+        shown = shown_methods(part.evidence)
+        scores = {title: score_again(record, workspace) for title, record in shown.items()}
+        folder = report / part.evidence.recipe.name
+        drawn += draw_gallery(folder, part.evidence, workspace.dataset, scores)
+    return drawn
 
 
 def show(
-    campaign: Campaign,
     sections: Sequence[Section],
+    left_out: Sequence[str],
     numbers: Sequence[str],
     folder: Path,
-    runs: Sequence[Run],
     drawn: Sequence[Path] = (),
 ) -> None:
     """Write the report, print the chosen tables, and what is missing or was left out."""
-    paths = write_report(folder, sections, campaign.left_out)
+    anything = any(part.tables for part in sections)
+    paths = write_report(folder, sections, left_out) if anything else []
     print(printed(sections, numbers), end="\n\n")
-    for remark in campaign.left_out:
+    for remark in left_out:
         print(f"left out: {remark}", file=sys.stderr)
-    pictures = [run.pictures_path(campaign.workspace.dataset.name) for run in runs]
-    for path in [*paths, *drawn, *(path for path in pictures if path.is_file())]:
+    for path in [*paths, *drawn]:
         print(path)
+
+
+def list_pictures(runs: Iterable[Run], dataset: str) -> None:
+    """Print the paths of the pictures that scoring drew."""
+    for path in (run.pictures_path(dataset) for run in runs):
+        if path.is_file():
+            print(path)

@@ -21,8 +21,9 @@ from omegaconf.errors import MissingMandatoryValue
 
 from btp.commands import config_files
 from btp.config import build
-from btp.data.catalog import open_dataset
-from btp.errors import BTPError, ConfigError
+from btp.data.catalog import find_dataset, open_dataset
+from btp.data.dataset import Dataset
+from btp.errors import BTPError, ConfigError, DataError, WeightsError
 from btp.experiments.protocol import Plan
 from btp.experiments.workspace import Commands, Workspace
 from btp.models.point_language import EncoderConfig, PointLanguageModel, require_weights
@@ -159,26 +160,61 @@ def workspace_from(config: DictConfig, trains: bool = False) -> Workspace:
 
     Raises:
         WeightsError: if weights are missing; nothing was read or made then.
-        ConfigError: if the dataset's number of epochs was typed; the runs' names would not tell.
+        ConfigError: if the dataset's number of epochs was typed.
         DataError: if the dataset is not there.
     """
-    if any(o.lstrip("+").startswith("dataset.epochs=") for o in typed("dataset")):
-        raise ConfigError(
-            "dataset.epochs is the data set's usual number of epochs, which no run's name tells; "
-            "give another one as recipe.epochs=..."
-        )
     check_weights(config, trains)
-    settings = {key: value for key, value in plain(config.dataset).items() if key != "epochs"}
+    settings = dataset_settings(config)
     return Workspace(
         dataset=open_dataset(**settings),
         model=model_from(config),
         features=Path(config.store),
         outputs=Path(config.outputs),
         dataset_settings=settings,
-        commands=Commands(
-            data=(*_words("dataset", "encoder"), *typed("store", "outputs", "device")),
-            recipe=tuple(_words("recipe")) if "recipe" in config else (),
-        ),
+        commands=commands_from(config),
+    )
+
+
+def on_disk(config: DictConfig) -> tuple[Dataset | None, list[str]]:
+    """Look for what scoring needs, and generate nothing.
+
+    Returns:
+        The dataset, None if it is not there; and what is missing, of dataset and weights.
+
+    Raises:
+        ConfigError: if the settings are wrong.
+    """
+    dataset, missing = None, []
+    try:
+        check_weights(config)
+    except WeightsError as error:
+        missing.append(str(error))
+    try:
+        dataset = find_dataset(**dataset_settings(config))
+    except DataError as error:
+        missing.append(str(error))
+    return dataset, missing
+
+
+def dataset_settings(config: DictConfig) -> dict[str, Any]:
+    """Return what the dataset is opened with.
+
+    Raises:
+        ConfigError: if its number of epochs was typed; the runs' names would not tell.
+    """
+    if any(o.lstrip("+").startswith("dataset.epochs=") for o in typed("dataset")):
+        raise ConfigError(
+            "dataset.epochs is the data set's usual number of epochs, which no run's name tells; "
+            "give another one as recipe.epochs=..."
+        )
+    return {key: value for key, value in plain(config.dataset).items() if key != "epochs"}
+
+
+def commands_from(config: DictConfig) -> Commands:
+    """Return the writer of command lines with the settings that were typed."""
+    return Commands(
+        data=(*_words("dataset", "encoder"), *typed("store", "outputs", "device")),
+        recipe=tuple(_words("recipe")) if "recipe" in config else (),
     )
 
 
@@ -189,10 +225,10 @@ def _words(*groups: str) -> list[str]:
     return chosen + [word for word in typed(*groups) if word not in chosen]
 
 
-def plan_from(config: DictConfig, workspace: Workspace, train_cat: str = "", seed: int = 0) -> Plan:
-    """Return the run that the config describes."""
+def plan_from(config: DictConfig, dataset: str, train_cat: str = "", seed: int = 0) -> Plan:
+    """Return the run on a dataset of this name that the config describes."""
     return Plan(
-        dataset=workspace.dataset.name,
+        dataset=dataset,
         train_cat=train_cat,
         seed=seed,
         recipe=recipe_of(config),

@@ -14,7 +14,7 @@ from btp.experiments.train_run import train_run
 def main(config: DictConfig) -> None:
     started = time.monotonic()
     workspace = workspace_from(config, trains=True)
-    plan = plan_from(config, workspace, config.train_cat, whole(config, "seed"))
+    plan = plan_from(config, workspace.dataset.name, config.train_cat, whole(config, "seed"))
     path = workspace.run(plan).detector_path
     finished = config.resume and path.is_file()
     train_run(plan, workspace, resume=config.resume)

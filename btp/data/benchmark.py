@@ -82,14 +82,12 @@ class Benchmark(Dataset):
 
     def _expected(self) -> dict[str, list[str]]:
         """Category -> its published files; none where only the category's name is known."""
-        inventory = resources.files("btp.data") / "inventories" / f"{self.name}.csv"
         expected: dict[str, list[str]] = {}
-        with inventory.open(encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                files = expected.setdefault(row["category"], [])
-                files.append(f"{row['category']}/{row['split']}/{row['file']}")
-                if row["gt_file"]:
-                    files.append(f"{row['category']}/gt/{row['gt_file']}")
+        for row in _inventory(self.name):
+            files = expected.setdefault(row["category"], [])
+            files.append(f"{row['category']}/{row['split']}/{row['file']}")
+            if row["gt_file"]:
+                files.append(f"{row['category']}/gt/{row['gt_file']}")
         return expected
 
     def _found(self) -> dict[str, dict[str, Path]]:
@@ -104,3 +102,14 @@ class Benchmark(Dataset):
     def _needed_labels(self, category: str) -> list[str]:
         samples = (self._sample(category, "test", path) for path in self._scans(category, "test"))
         return [f"{category}/gt/{s.label_path.name}" for s in samples if s.label_path]
+
+
+def published_categories(name: str) -> tuple[str, ...]:
+    """Return the categories of a benchmark by the inventory that ships with BTP, sorted."""
+    return tuple(sorted({row["category"] for row in _inventory(name)}))
+
+
+def _inventory(name: str) -> list[dict[str, str]]:
+    path = resources.files("btp.data") / "inventories" / f"{name}.csv"
+    with path.open(encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))

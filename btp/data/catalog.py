@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from btp.data.anomaly_shapenet import AnomalyShapeNet
+from btp.data.benchmark import published_categories
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
 from btp.data.real3d import Real3D
-from btp.data.synthesis import demo
-from btp.errors import ConfigError
+from btp.data.synthesis import demo, shapes
+from btp.errors import ConfigError, DataError
 
 READERS: dict[str, Callable[..., Dataset]] = {
     "demo": Folder,
@@ -41,6 +42,28 @@ def open_dataset(name: str, root: str | Path, **options: Any) -> Dataset:
     if name == "demo":
         return Folder(demo.ensure(Path(root)), name)
     return reader(root, **options)
+
+
+def find_dataset(name: str, root: str | Path, **options: Any) -> Dataset:
+    """Open a dataset that is on disk already: as `open_dataset`, but nothing is generated.
+
+    Raises:
+        ConfigError: for an unknown name or option.
+        DataError: if the folder is absent or incomplete, that of the demo set included.
+    """
+    if name == "demo" and not Path(root).is_dir():
+        raise DataError(
+            f"{root}: no such folder; the demo set is made there, in about a minute, by the first "
+            "command that trains or prepares"
+        )
+    return open_dataset(name, root, **options)
+
+
+def known_categories(name: str) -> tuple[str, ...]:
+    """Return a dataset's categories as far as they are known without its files, sorted."""
+    if name == "demo":
+        return tuple(sorted(shapes.CATEGORIES))
+    return () if name == "folder" else published_categories(name)
 
 
 def _check_options(name: str, reader: Callable[..., Dataset], options: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from btp.errors import DataError
+from btp.errors import BTPError, DataError
 from btp.experiments.record import RunRecord, read_record, write_record
 
 BASELINES_FOLDER = "baselines"
@@ -91,3 +91,29 @@ def find_scored_baselines(outputs: str | Path, dataset: str, encoder: str) -> Se
     """List all baselines that were scored on a dataset with an encoder, sorted by folder."""
     root = Path(outputs) / dataset / encoder / BASELINES_FOLDER
     return [Run(path.parent) for path in sorted(root.glob(f"*/*/*/seed*/result-{dataset}.json"))]
+
+
+def read_records(
+    outputs: str | Path, dataset: str, encoder: str
+) -> tuple[list[RunRecord], list[str]]:
+    """Read the records that are there, of runs and baselines; nothing is scored or checked.
+
+    Returns:
+        The records, and a remark on each run that has none which can be read.
+    """
+    records, remarks = [], []
+    found = (
+        *find_runs(outputs, dataset, encoder),
+        *find_scored_baselines(outputs, dataset, encoder),
+    )
+    for run in found:
+        try:
+            record = run.record(dataset)
+        except BTPError as error:
+            remarks.append(str(error))
+            continue
+        if record is None:
+            remarks.append(f"{run.folder}: trained, and not scored yet")
+        else:
+            records.append(record)
+    return records, remarks

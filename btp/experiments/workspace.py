@@ -30,10 +30,16 @@ class Commands:
     data: tuple[str, ...] = ()
     recipe: tuple[str, ...] = ()
 
-    def train(self, plan: Plan) -> str:
-        """Return the one command line that trains a planned run, whoever planned it."""
+    def train(self, plan: Plan, recipe: Sequence[str] | None = None) -> str:
+        """Return the one command line that trains a planned run, whoever planned it.
+
+        Args:
+            plan: the run.
+            recipe: settings that choose the recipe; None for those that were typed.
+        """
+        words = self.recipe if recipe is None else recipe
         chosen = [f"train_cat={plan.train_cat}", f"seed={plan.seed}"]
-        return _line("train", *self.data, *self.recipe, *_unusual(plan), *chosen)
+        return _line("train", *self.data, *words, *_unusual(plan), *chosen)
 
     def complete(
         self, table: str, plan: Plan, seeds: int = 1, recipe: Sequence[str] | None = None

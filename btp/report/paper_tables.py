@@ -27,7 +27,7 @@ def tables_of(evidence: Evidence, numbers: Sequence[str]) -> list[Table]:
 def _table1(evidence: Evidence) -> list[Table]:
     """Make Table 1: object and point AUROC by category."""
     runs = evidence.of(evidence.train_cats)
-    if not runs:
+    if not (runs or evidence.dataset == "real3d"):
         return []
     tables = []
     for metric in ("object_auroc", "point_auroc"):
@@ -37,8 +37,9 @@ def _table1(evidence: Evidence) -> list[Table]:
         rows += _baseline_rows(
             evidence, partial(by_category, metric=metric, categories=evidence.categories)
         )
-        ours = Row("ours", "BTP, ours", by_category(runs, metric, evidence.categories))
-        rows += [ours, *_beside(ours, [row for row in printed if row.kind == "paper"])]
+        cells = by_category(runs, metric, evidence.categories)
+        as_printed = [row for row in printed if row.kind == "paper"]
+        rows += _ours_beside("ours", "BTP, ours", cells, as_printed)
         tables.append(
             Table(
                 "1",
@@ -63,7 +64,7 @@ def _table2(evidence: Evidence) -> list[Table]:
         cells = by_category(runs, "point_auroc", others)
         if runs:
             ours.append(Row(train_cat, train_cat, cells))
-    if len(ours) < 2:
+    if len(ours) < 2 and (ours or evidence.dataset != "real3d"):
         return []
     notes = _notes(evidence, evidence.missing(categories), evidence.of(categories), table="2")
     parts = {"ours": ours}
@@ -88,13 +89,14 @@ def _table2(evidence: Evidence) -> list[Table]:
             notes if part == "ours" else (),
         )
         for part, rows in parts.items()
+        if rows
     ]
 
 
 def _table3(evidence: Evidence) -> list[Table]:
     """Make Table 3: all of the paper's metrics, mean over categories."""
     runs = evidence.of(evidence.train_cats)
-    if not runs:
+    if not (runs or evidence.published):
         return []
     metrics = (*SUMMARY, "coverage_auc", "aupro")
     printed = paper.table3(evidence.dataset) if evidence.published else []
@@ -102,7 +104,8 @@ def _table3(evidence: Evidence) -> list[Table]:
     baselines = _baseline_rows(
         evidence, partial(by_metric, metrics=metrics, categories=evidence.categories)
     )
-    ours = Row("ours", "BTP, ours", by_metric(runs, metrics, evidence.categories))
+    cells = by_metric(runs, metrics, evidence.categories)
+    as_printed = [row for row in printed if row.kind == "paper"]
     columns = {metric: TITLES[metric] for metric in metrics}
     if quoted:
         columns["printed_pro"] = "P-PRO, printed"
@@ -113,7 +116,7 @@ def _table3(evidence: Evidence) -> list[Table]:
             f"Table 3, mean over test categories, %: {_where(evidence)}",
             "method",
             columns,
-            [*quoted, *baselines, ours, *_beside(ours, [r for r in printed if r.kind == "paper"])],
+            [*quoted, *baselines, *_ours_beside("ours", "BTP, ours", cells, as_printed)],
             _notes(evidence, evidence.missing(evidence.train_cats), runs, table="3"),
         )
     ]
@@ -130,12 +133,11 @@ def _table4(evidence: Evidence) -> list[Table]:
             runs = evidence.of(evidence.train_cats, variant)
             missing += evidence.missing(evidence.train_cats, variant)
             found += runs
-        if runs:
-            cells = by_metric(runs, ABLATION, evidence.categories)
-            ours = Row(variant, variant.replace("_", " "), cells)
-            theirs = Row(f"{variant}-paper", "as printed", printed.get(variant, {}), "paper")
-            rows += [ours, *_beside(ours, [theirs] if printed else [])]
-    if len({run.variant for run in found}) < 2:
+        title = variant.replace("_", " ")
+        cells = by_metric(runs, ABLATION, evidence.categories)
+        theirs = Row(f"{variant}-paper", f"{title}, as printed", printed.get(variant, {}), "paper")
+        rows += _ours_beside(variant, title, cells, [theirs])
+    if len({run.variant for run in found}) < 2 and (evidence.runs or not printed):
         return []
     columns = {metric: TITLES[metric] for metric in ABLATION}
     title = f"Table 4, modules and losses, %: {_where(evidence)}"
@@ -151,13 +153,15 @@ def _table5(evidence: Evidence) -> list[Table]:
         runs = evidence.of(evidence.train_cats, n_points=n_points)
         missing += evidence.missing(evidence.train_cats, n_points=n_points)
         found += runs
+        title = f"{n_points:,} points"
+        cells = by_metric(runs, ABLATION, evidence.categories)
         if runs:
-            cells = by_metric(runs, ABLATION, evidence.categories)
             cells["clouds_per_second"] = Cell(evidence.speed.by_points.get(n_points, math.nan))
-            ours = Row(str(n_points), f"{n_points:,} points", cells)
-            theirs = Row(f"{n_points}-paper", "as printed", printed.get(n_points, {}), "paper")
-            rows += [ours, *_beside(ours, [theirs] if printed else [])]
-    if len({run.n_points for run in found}) < 2:
+        theirs = Row(
+            f"{n_points}-paper", f"{title}, as printed", printed.get(n_points, {}), "paper"
+        )
+        rows += _ours_beside(str(n_points), title, cells, [theirs])
+    if len({run.n_points for run in found}) < 2 and (evidence.runs or not printed):
         return []
     columns = {metric: TITLES[metric] for metric in ABLATION} | {"clouds_per_second": "clouds / s"}
     notes = [*_notes(evidence, missing, found, table="5"), evidence.speed.note]
@@ -178,9 +182,16 @@ def _baseline_rows(
     return rows
 
 
-def _beside(ours: Row, printed: Sequence[Row]) -> list[Row]:
-    """The paper's line and the difference to it."""
-    return [line for row in printed for line in (row, difference(ours, row))]
+def _ours_beside(
+    name: str, title: str, cells: Mapping[str, Cell], printed: Sequence[Row]
+) -> list[Row]:
+    """Our line, the paper's, and the difference; what has no figure is left out."""
+    ours = Row(name, title, cells)
+    measured = any(not math.isnan(cell.mean) for cell in cells.values())
+    rows = [ours] if measured else []
+    for row in printed:
+        rows += [row, difference(ours, row)] if measured and row.cells else [row] * bool(row.cells)
+    return rows
 
 
 def _columns(categories: Sequence[str]) -> dict[str, str]:
@@ -196,9 +207,11 @@ def _notes(
 ) -> list[str]:
     """All footnotes of a table, what is missing first."""
     seeds = sorted({run.seed for run in runs})
-    notes = footnotes.of_gaps(len(runs), missing)
+    notes = footnotes.of_gaps(len(runs), missing) if evidence.runs else []
     notes += footnotes.of_records(runs, evidence.dataset)
-    if table == "2":
+    if not runs:
+        pass  # nothing of ours to explain
+    elif table == "2":
         notes.append(f"Mean over {footnotes.of_seeds(seeds)}.")
     else:
         notes.append(footnotes.of_protocol(evidence.train_cats, seeds))
@@ -212,4 +225,6 @@ def _notes(
         notes.append(footnotes.P_PRO)
     if table == "3" and evidence.published:
         notes.append(footnotes.OTHERS_PRO)
-    return [*notes, *footnotes.of_recipe(evidence.recipe), footnotes.RESOLUTION]
+    if runs:
+        notes += [*footnotes.of_recipe(evidence.recipe), footnotes.RESOLUTION]
+    return notes

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from btp.errors import ConfigError
 from btp.experiments.baselines import BASELINES
-from btp.experiments.protocol import TABLES, Plan
+from btp.experiments.protocol import FIRST_SEED, TABLES, Plan, seeds_from
 from btp.experiments.record import RunRecord
 from btp.experiments.workspace import Commands
 from btp.recipe import Recipe
@@ -44,7 +44,7 @@ class Section:
     Attributes:
         evidence: its records.
         tables: every metric first, then the paper's tables that the records allow.
-        gaps: what each of Tables 1-5 lacks, and the command that makes it.
+        gaps: what each of Tables 1-5 lacks, and the commands that make it.
     """
 
     evidence: Evidence
@@ -87,6 +87,11 @@ class Request:
     commands: Commands = field(default_factory=Commands)
     speed: Speed = field(default_factory=Speed)
 
+    @property
+    def wanted_recipe(self) -> Recipe:
+        """The recipe that is planned for where there are no runs."""
+        return Recipe() if self.wanted is None else self.wanted.recipe
+
     def __post_init__(self) -> None:
         if self.pro not in (None, *get_args(Pro)):
             raise ConfigError(f"pro is {self.pro!r}; expected {' or '.join(get_args(Pro))}")
@@ -94,6 +99,8 @@ class Request:
 
 def sections_of(records: Sequence[RunRecord], request: Request) -> tuple[list[Section], list[str]]:
     """Make a section for each recipe that there are runs of, or for the wanted one.
+
+    Without runs there is one section, of the quoted numbers and the commands that make ours.
 
     Args:
         records: of runs and baselines, whatever their settings.
@@ -117,7 +124,13 @@ def sections_of(records: Sequence[RunRecord], request: Request) -> tuple[list[Se
         beside, remarks = _baselines_beside(used, baselines, seeds, request.n_points)
         left_out += remarks
         sections.append(section(_evidence(request, seeds, used, beside), request))
-    return sections, left_out
+    return sections or [_without_runs(request)], left_out
+
+
+def _without_runs(request: Request) -> Section:
+    """What can be said before anything was run: the paper's numbers, and the commands."""
+    seeds = request.seeds or seeds_from(1)
+    return section(_evidence(request, seeds, [], {}), request)
 
 
 def section_of_one(run: RunRecord, request: Request) -> Section:
@@ -133,7 +146,7 @@ def _evidence(
     runs: Sequence[RunRecord],
     baselines: dict[str, list[RunRecord]],
 ) -> Evidence:
-    recipe = _full_recipe(runs)
+    recipe = _full_recipe(runs) if runs else request.wanted_recipe
     usual: Pro = "coverage" if recipe.name.partition(",")[0] == "paper" else "standard"
     return Evidence(
         dataset=request.dataset,
@@ -278,26 +291,43 @@ def section(evidence: Evidence, request: Request) -> Section:
 
 
 def _gaps(evidence: Evidence, request: Request) -> list[str]:
-    """What tables lack, and the one command that makes it."""
+    """What tables lack, and the commands that make it."""
     gaps = {number: evidence.gaps(number) for number in request.numbers}
     lacking = {number: gap for number, gap in gaps.items() if gap[0]}
     if not lacking:
         return []
     lines = [f"Table {n}: {gap[0]} of {gap[1]} runs missing" for n, gap in lacking.items()]
-    table = "all" if len(lacking) > 1 else next(iter(lacking))
-    one = f" (one of them: table={next(iter(lacking))})" if len(lacking) > 1 else ""
-    plan = Plan(
-        evidence.dataset, "", 0, evidence.recipe, evidence.n_points, evidence.runs[0].sampling_seed
-    )
-    command = request.commands.complete(table, plan, len(evidence.seeds), _recipe_words(evidence))
-    return [*lines, f"made by{one}: {command}"]
+    plan = _plan(evidence, request)
+    words = _recipe_words(evidence, request)
+    if not evidence.runs:
+        lines.append(f"one training: {request.commands.train(plan, words)}")
+    commands = {
+        table: request.commands.complete(table, plan, len(evidence.seeds), words)
+        for table in (next(iter(lacking)), "all")
+    }
+    first, everything = commands.values()
+    if len(lacking) == 1:
+        return [*lines, f"made by: {first}"]
+    time = ", in some minutes" if evidence.dataset == "demo" else ""
+    return [*lines, f"the first of them{time}: {first}", f"all of them: {everything}"]
 
 
-def _recipe_words(evidence: Evidence) -> list[str]:
-    """The recipe's part of the commands that made its runs."""
+def _plan(evidence: Evidence, request: Request) -> Plan:
+    """A run of those that a recipe's tables need, with the sampling of those that there are."""
+    seed = evidence.runs[0].sampling_seed if evidence.runs else 0
+    if not evidence.runs and request.wanted is not None:
+        seed = request.wanted.sampling_seed
+    some = evidence.train_cats or tuple(evidence.categories) or ("...",)
+    return Plan(evidence.dataset, some[0], FIRST_SEED, evidence.recipe, evidence.n_points, seed)
+
+
+def _recipe_words(evidence: Evidence, request: Request) -> Sequence[str]:
+    """The recipe's part of the commands that made its runs, or else of what was typed."""
     for run in evidence.runs:
         words = shlex.split(run.command)
         settings = [word for word in words if word.lstrip("+").startswith("recipe")]
         if settings:
             return settings
+    if not evidence.runs and request.commands.recipe:
+        return request.commands.recipe
     return [f"recipe={evidence.recipe.name}"]
