@@ -21,12 +21,14 @@ class Baseline:
         sees_normal_scans: compares with normal training scans of the tested category, so it is
             not zero-shot.
         needs_training: is trained on one annotated category, which it is then not tested on.
+        notes: footnotes of its line in a table: how it differs from what the name may suggest.
     """
 
     name: str
     title: str
     sees_normal_scans: bool = False
     needs_training: bool = False
+    notes: tuple[str, ...] = ()
 
 
 BASELINES = {

@@ -1,4 +1,4 @@
-"""The paper's own Tables 1-5, as printed: facts to compare with, never results of this project."""
+"""Printed numbers, of the paper's Tables 1-5 and of others: facts to compare with, not results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ _FILES = {
     "3": "table3_both_datasets.csv",
     "4": "table4_ablation.csv",
     "5": "table5_number_of_points.csv",
+    "others": "others.csv",
 }
-# Table 1 has these two headers exchanged, in every line of it.
+# The quoted methods that are zero-shot; all others compare with normal scans of the category.
+ZERO_SHOT = {"PointCLIPV2", "AnomalyCLIP", "PointAD"}
+_UPDATE = "BTP-2026-05"  # object scores of the authors' update of their release
+# Table 1 has these two headers exchanged: one header for all of its lines.
 SWAPPED = {"car": "candybar", "candybar": "car"}
 # Columns of Tables 3-5 -> our metrics: BTP's P-PRO is a coverage AUC (D4).
 _METRICS = {
@@ -46,7 +50,28 @@ def table1(metric: str) -> list[Row]:
             continue
         method, note = line.pop("method"), line.pop("note")
         cells = {_category(name): number(value) for name, value in line.items()}
-        rows.append(_quoted(method, cells, ", by way of PointAD" if note else ""))
+        by_pointad = bool(note) and method != "PointAD"
+        rows.append(_quoted(method, cells, ", by way of PointAD" if by_pointad else ""))
+    return rows
+
+
+def others(dataset: str) -> list[Row]:
+    """Return the lines on a dataset that are not of the paper, by object and point AUROC.
+
+    The last is of the paper's authors: object scores of the update of their release.
+    """
+    rows = []
+    for line in lines("others"):
+        cells = {
+            metric: number(value)
+            for metric in ("object_auroc", "point_auroc")
+            if (value := line[f"{dataset}_{metric}"])
+        }
+        if line["method"] == _UPDATE:
+            rows.append(Row("update", "BTP, authors' update of May 2026", cells, "paper"))
+        elif cells:
+            needs_normal_scans = line["needs_normal_scans"] == "1"
+            rows.append(_row(line["method"], cells, "quoted", not needs_normal_scans))
     return rows
 
 
@@ -120,4 +145,9 @@ def _mean_or(name: str) -> str:
 def _quoted(method: str, cells: dict[str, Cell], note: str = "") -> Row:
     if method == "BTP":
         return Row("paper", "BTP, as printed", cells, "paper")
-    return Row(method, f"{method.replace('_', ' ')} (quoted{note})", cells, "quoted")
+    return _row(method, cells, f"quoted{note}", method in ZERO_SHOT)
+
+
+def _row(method: str, cells: dict[str, Cell], source: str, zero_shot: bool) -> Row:
+    title = f"{method.replace('_', ' ')} ({source})"
+    return Row(method, title, cells, "quoted", zero_shot=zero_shot)

@@ -12,7 +12,19 @@ from btp.experiments.protocol import POINTS, VARIANTS
 from btp.experiments.record import RunRecord
 from btp.report import footnotes, paper
 from btp.report.evidence import Evidence
-from btp.report.tables import MEAN, TITLES, Cell, Row, Table, by_category, by_metric, difference
+from btp.report.tables import (
+    DEVIATIONS,
+    MEAN,
+    OVER_SEEDS,
+    TITLES,
+    Cell,
+    Row,
+    Table,
+    by_category,
+    by_metric,
+    deviations,
+    difference,
+)
 
 SUMMARY = ("object_auroc", "object_ap", "object_f1max", "point_auroc", "point_ap")
 ABLATION = ("object_auroc", "object_ap", "point_auroc", "coverage_auc", "aupro")
@@ -31,26 +43,25 @@ def _table1(evidence: Evidence) -> list[Table]:
         return []
     tables = []
     for metric in ("object_auroc", "point_auroc"):
-        rows: list[Row] = []
         printed = paper.table1(metric) if evidence.dataset == "real3d" else []
-        rows += [row for row in printed if row.kind == "quoted"]
-        rows += _baseline_rows(
-            evidence, partial(by_category, metric=metric, categories=evidence.categories)
-        )
-        cells = by_category(runs, metric, evidence.categories)
+        make = partial(_by_category, metric=metric, categories=evidence.categories)
         as_printed = [row for row in printed if row.kind == "paper"]
-        rows += _ours_beside("ours", "BTP, ours", cells, as_printed)
-        tables.append(
-            Table(
-                "1",
-                metric,
-                f"Table 1, {TITLES[metric]} by test category, %: {_where(evidence)}",
-                "method",
-                _columns(evidence.categories),
-                rows,
-                _notes(evidence, evidence.missing(evidence.train_cats), runs, table="1"),
-            )
+        rows = [row for row in printed if row.kind == "quoted"]
+        rows += _baseline_rows(evidence, make)
+        rows += _ours_beside("ours", "BTP, ours", make(runs), as_printed)
+        table = Table(
+            "1",
+            metric,
+            f"Table 1, {TITLES[metric]} by test category, %: {_where(evidence)}",
+            "method",
+            _columns(evidence.categories) | (DEVIATIONS if runs else {}),
+            rows,
+            _notes(evidence, runs, table="1"),
+            _remarks(evidence, runs, evidence.missing(evidence.train_cats)),
+            inline_std=False,
+            grouped=True,
         )
+        tables.append(table)
     return tables
 
 
@@ -62,11 +73,14 @@ def _table2(evidence: Evidence) -> list[Table]:
         runs = evidence.of([train_cat])
         others = [c for c in categories if c != train_cat]
         cells = by_category(runs, "point_auroc", others)
+        cells |= {OVER_SEEDS: deviations(cells[MEAN])[OVER_SEEDS]}
         if runs:
             ours.append(Row(train_cat, train_cat, cells))
     if len(ours) < 2 and (ours or evidence.dataset != "real3d"):
         return []
-    notes = _notes(evidence, evidence.missing(categories), evidence.of(categories), table="2")
+    runs = evidence.of(categories)
+    notes = _notes(evidence, runs, table="2")
+    remarks = _remarks(evidence, runs, evidence.missing(categories))
     parts = {"ours": ours}
     if evidence.dataset == "real3d":
         printed = paper.table2()
@@ -77,6 +91,7 @@ def _table2(evidence: Evidence) -> list[Table]:
             for row in ours
             if row.name in theirs
         ]
+    over_seeds = {OVER_SEEDS: DEVIATIONS[OVER_SEEDS]}
     named = {"ours": "ours", "paper": "the paper's", "difference": "ours − paper"}
     return [
         Table(
@@ -84,9 +99,12 @@ def _table2(evidence: Evidence) -> list[Table]:
             part,
             f"Table 2, P-AUROC, %, {named[part]}: {_where(evidence)}",
             "trained on ↓, tested on →",
-            _columns(categories),
+            _columns(categories) | (over_seeds if part == "ours" else {}),
             rows,
             notes if part == "ours" else (),
+            remarks if part == "ours" else (),
+            heat=part != "difference",
+            inline_std=False,
         )
         for part, rows in parts.items()
         if rows
@@ -99,27 +117,58 @@ def _table3(evidence: Evidence) -> list[Table]:
     if not (runs or evidence.published):
         return []
     metrics = (*SUMMARY, "coverage_auc", "aupro")
+    make = partial(by_metric, metrics=metrics, categories=evidence.categories)
     printed = paper.table3(evidence.dataset) if evidence.published else []
-    quoted = [row for row in printed if row.kind == "quoted"]
-    baselines = _baseline_rows(
-        evidence, partial(by_metric, metrics=metrics, categories=evidence.categories)
-    )
-    cells = by_metric(runs, metrics, evidence.categories)
-    as_printed = [row for row in printed if row.kind == "paper"]
+    others = paper.others(evidence.dataset) if evidence.published else []
+    rows = [row for row in (*printed, *others) if row.kind == "quoted"]
     columns = {metric: TITLES[metric] for metric in metrics}
-    if quoted:
+    if rows:
         columns["printed_pro"] = "P-PRO, printed"
-    return [
-        Table(
-            "3",
-            "",
-            f"Table 3, mean over test categories, %: {_where(evidence)}",
-            "method",
-            columns,
-            [*quoted, *baselines, *_ours_beside("ours", "BTP, ours", cells, as_printed)],
-            _notes(evidence, evidence.missing(evidence.train_cats), runs, table="3"),
-        )
-    ]
+    rows += _baseline_rows(evidence, make)
+    as_printed = [row for row in printed if row.kind == "paper"]
+    update = [row for row in others if row.kind == "paper"]
+    cells = make(runs)
+    rows += _ours_beside("ours", "BTP, ours", cells, as_printed)
+    rows += update
+    if runs and evidence.recipe.name.partition(",")[0] == "release":
+        ours = Row("ours-update", "BTP, ours", cells)
+        rows += [difference(ours, row, "ours − update") for row in update]
+    main = Table(
+        "3",
+        "",
+        f"Table 3, mean over test categories, %: {_where(evidence)}",
+        "method",
+        columns,
+        rows,
+        _notes(evidence, runs, table="3"),
+        _remarks(evidence, runs, evidence.missing(evidence.train_cats)),
+        inline_std=False,
+        grouped=True,
+    )
+    return [main, *_deviations(evidence, cells, as_printed[:1])]
+
+
+def _deviations(
+    evidence: Evidence, ours: Mapping[str, Cell], printed: Sequence[Row]
+) -> list[Table]:
+    """Table 3's line of ours and of the paper, metric by metric, with each kind of deviation."""
+    theirs = printed[0].cells if printed else {}
+    rows = []
+    for metric, cell in ours.items():
+        known = {"mean": cell, **deviations(cell)}
+        if metric in theirs:
+            known["printed"] = Cell(theirs[metric].mean)
+            known["printed_std"] = Cell(theirs[metric].std)
+        known = {name: each for name, each in known.items() if not math.isnan(each.mean)}
+        kind = "ours" if "mean" in known else "paper"
+        rows += [Row(metric, TITLES[metric], known, kind)] if known else []
+    columns = {"mean": "BTP, ours", **DEVIATIONS}
+    if printed:
+        columns |= {"printed": "as printed", "printed_std": "±, as printed"}
+    notes = [footnotes.PLUS_MINUS] if printed else []
+    title = f"Table 3, what ± may mean, %: {_where(evidence)}"
+    table = Table("3", "deviations", title, "metric", columns, rows, notes)
+    return [replace(table, compares=False, inline_std=False)]
 
 
 def _table4(evidence: Evidence) -> list[Table]:
@@ -141,8 +190,8 @@ def _table4(evidence: Evidence) -> list[Table]:
         return []
     columns = {metric: TITLES[metric] for metric in ABLATION}
     title = f"Table 4, modules and losses, %: {_where(evidence)}"
-    notes = _notes(evidence, missing, found, table="4")
-    return [Table("4", "", title, "variant", columns, rows, notes)]
+    notes, remarks = _notes(evidence, found, table="4"), _remarks(evidence, found, missing)
+    return [Table("4", "", title, "variant", columns, rows, notes, remarks)]
 
 
 def _table5(evidence: Evidence) -> list[Table]:
@@ -164,9 +213,10 @@ def _table5(evidence: Evidence) -> list[Table]:
     if len({run.n_points for run in found}) < 2 and (evidence.runs or not printed):
         return []
     columns = {metric: TITLES[metric] for metric in ABLATION} | {"clouds_per_second": "clouds / s"}
-    notes = [*_notes(evidence, missing, found, table="5"), evidence.speed.note]
+    notes = [*_notes(evidence, found, table="5"), evidence.speed.note]
+    remarks = _remarks(evidence, found, missing)
     title = f"Table 5, number of points, %: {_where(evidence)}"
-    return [Table("5", "", title, "points", columns, rows, notes)]
+    return [Table("5", "", title, "points", columns, rows, notes, remarks)]
 
 
 def _baseline_rows(
@@ -177,8 +227,9 @@ def _baseline_rows(
     for name, baseline in BASELINES.items():
         records = evidence.baseline(name)
         if records:
-            mark = " [n]" if baseline.sees_normal_scans else ""
-            rows.append(Row(name, f"{baseline.title}{mark}, ours", cells(records), "baseline"))
+            title, zero_shot = f"{baseline.title}, ours", not baseline.sees_normal_scans
+            made = cells(records)
+            rows.append(Row(name, title, made, "baseline", baseline.notes, zero_shot))
     return rows
 
 
@@ -190,8 +241,17 @@ def _ours_beside(
     measured = any(not math.isnan(cell.mean) for cell in cells.values())
     rows = [ours] if measured else []
     for row in printed:
-        rows += [row, difference(ours, row)] if measured and row.cells else [row] * bool(row.cells)
+        rows += [row] if row.cells else []
+        rows += [difference(ours, row)] if measured and row.cells else []
     return rows
+
+
+def _by_category(
+    runs: Sequence[RunRecord], metric: str, categories: Sequence[str]
+) -> dict[str, Cell]:
+    """A cell for each category, their mean, and the two deviations of that."""
+    cells = by_category(runs, metric, categories)
+    return cells | deviations(cells[MEAN])
 
 
 def _columns(categories: Sequence[str]) -> dict[str, str]:
@@ -202,29 +262,30 @@ def _where(evidence: Evidence) -> str:
     return f"{evidence.dataset}, encoder {evidence.encoder}, recipe {evidence.recipe.name}"
 
 
-def _notes(
-    evidence: Evidence, missing: Sequence[str], runs: Sequence[RunRecord], table: str
-) -> list[str]:
-    """All footnotes of a table, what is missing first."""
+def _remarks(evidence: Evidence, runs: Sequence[RunRecord], missing: Sequence[str]) -> list[str]:
+    """What a table lacks; nothing before there are any runs, as the commands say it then."""
+    return footnotes.of_gaps(len(runs), missing) if evidence.runs else []
+
+
+def _notes(evidence: Evidence, runs: Sequence[RunRecord], table: str) -> list[str]:
+    """All footnotes of a table."""
     seeds = sorted({run.seed for run in runs})
-    notes = footnotes.of_gaps(len(runs), missing) if evidence.runs else []
-    notes += footnotes.of_records(runs, evidence.dataset)
-    if not runs:
-        pass  # nothing of ours to explain
-    elif table == "2":
+    notes = footnotes.of_records(runs, evidence.dataset)
+    if runs and table == "2":
         notes.append(f"Mean over {footnotes.of_seeds(seeds)}.")
-    else:
+    elif runs:
         notes.append(footnotes.of_protocol(evidence.train_cats, seeds))
+    notes.append(footnotes.BEST)
     if table in ("1", "3"):
-        if any(BASELINES[name].sees_normal_scans for name in evidence.baselines):
-            notes += [footnotes.NORMAL_SCANS, footnotes.BASELINE_SEEDS]
+        memories = any(BASELINES[name].sees_normal_scans for name in evidence.baselines)
+        notes += [footnotes.BASELINE_SEEDS] if memories else []
         notes += [footnotes.QUOTED] if evidence.published else []
     if table == "1" and evidence.dataset == "real3d":
         notes += [footnotes.HEADERS, footnotes.FISH]
     if table in ("3", "4", "5"):
         notes.append(footnotes.P_PRO)
     if table == "3" and evidence.published:
-        notes.append(footnotes.OTHERS_PRO)
+        notes += [footnotes.OTHERS_PRO, footnotes.UPDATE]
     if runs:
         notes += [*footnotes.of_recipe(evidence.recipe), footnotes.RESOLUTION]
     return notes

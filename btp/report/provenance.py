@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from btp.errors import ConfigError
 from btp.experiments.record import RunRecord
-from btp.report.tables import Cell, Row, Table
+from btp.report.tables import DEVIATIONS, Cell, Row, Table
 from btp.report.typeset import shown
 
 KEYS = ("table", "row", "col")
@@ -70,10 +70,14 @@ def _require(what: str, name: str, known: Iterable[str]) -> None:
 
 def _of_cell(table: Table, row: Row, column: str) -> str:
     cell = row.cells[column]
-    lines = [f"{table.title}", f"  row {row.name}, column {column}: {shown(cell, row.kind)}"]
+    lines = [
+        f"{table.title}",
+        f"  row {row.name}, column {column}: {shown(cell, row.kind)}",
+    ]
     if not cell.records:
         return "\n".join([*lines, f"  {_without_records(row, column)}", ""])
-    lines.append(f"  mean of {len(cell.records)} results ({_how(cell)}):")
+    what = f"deviation ({DEVIATIONS[column]})" if column in DEVIATIONS else "mean"
+    lines.append(f"  {what} of {len(cell.records)} results ({_how(cell)}):")
     for record in cell.records:
         first, *more = _of_record(record, cell)
         lines += [f"  - {first}", *(f"    {line}" for line in more)]

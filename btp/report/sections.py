@@ -43,7 +43,7 @@ class Section:
 
     Attributes:
         evidence: its records.
-        tables: every metric first, then the paper's tables that the records allow.
+        tables: the paper's that the records allow, then every metric.
         gaps: what each of Tables 1-5 lacks, and the commands that make it.
     """
 
@@ -280,13 +280,9 @@ def section(evidence: Evidence, request: Request) -> Section:
         request: which tables' gaps are of interest, and the commands that complete them.
     """
     full = evidence.of(evidence.categories)
-    detailed = []
-    for group in by_variant(full or evidence.runs).values():
-        trained = ", ".join(sorted({str(run.train_cat) for run in group}))
-        table = every_metric(group, group[0].title, evidence.pro)
-        note = f"Trained on {trained}; {len(group)} {'runs' if len(group) > 1 else 'run'}."
-        detailed.append(replace(table, notes=[note, *table.notes]))
-    tables = [*detailed, *tables_of(evidence, TABLES)]
+    groups = by_variant(full or evidence.runs).values()
+    detailed = [every_metric(group, group[0].title, evidence.pro) for group in groups]
+    tables = [*tables_of(evidence, TABLES), *detailed]
     return Section(evidence, tables, _gaps(evidence, request))
 
 

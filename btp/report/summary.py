@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from btp.errors import ConfigError, DataError
+from btp.report.page import html_page
+from btp.report.placed import pictures_of
 from btp.report.provenance import explain
 from btp.report.sections import Section
-from btp.report.typeset import latex, markdown, page, pictures_html, to_csv, to_html
+from btp.report.typeset import (
+    Footnotes,
+    latex,
+    latex_notes,
+    markdown,
+    markdown_notes,
+    to_csv,
+)
 from btp.runtime.files import write_text
 
 
 def printed(sections: Sequence[Section], numbers: Sequence[str]) -> str:
-    """Write tables and what they lack as text for a terminal; a note that recurs is given once.
+    """Write tables, their footnotes and what they lack as text for a terminal.
 
     Args:
         sections: one a recipe.
         numbers: of the tables that are wanted, "all" for every metric.
     """
-    seen: set[str] = set()
+    footnotes = Footnotes()
     lines = []
     for part in sections:
-        for table in part.tables:
-            if table.number in numbers:
-                new = [note for note in table.notes if note not in seen]
-                seen |= set(new)
-                lines.append(markdown(replace(table, notes=new)))
-        lines += part.gaps
-    return "\n".join(lines)
+        lines += [markdown(t, footnotes) for t in part.tables if t.number in numbers]
+    gaps = [gap for part in sections for gap in part.gaps]
+    return "\n".join([*lines, markdown_notes(footnotes), *gaps]).strip()
 
 
 def write_report(folder: Path, sections: Sequence[Section], left_out: Sequence[str]) -> list[Path]:
@@ -44,40 +48,47 @@ def write_report(folder: Path, sections: Sequence[Section], left_out: Sequence[s
     Returns:
         The paths written.
     """
-    text, tex, html = [], [], []
-    for part in sections:
-        text.append(f"## {part.title}\n")
-        tex.append(f"% {part.title}\n")
-        html.append(f"<h2>{part.title}</h2>")
-        for table in part.tables:
-            text.append(markdown(table))
-            tex.append(latex(table))
-            html.append(to_html(table))
-        html.append(pictures_html(folder, part.evidence.recipe.name))
     remarks = [gap for part in sections for gap in part.gaps]
     remarks += [f"left out: {remark}" for remark in left_out]
-    text += [f"- {remark}" for remark in remarks]
-    first = sections[0].evidence
+    named = [(p.evidence.recipe.name, table) for p in sections for table in p.tables]
     records = [record for part in sections for record in part.evidence.records]
     files = {
-        "tables.md": "\n".join(text) + "\n",
-        "tables.csv": to_csv(
-            (p.evidence.recipe.name, table) for p in sections for table in p.tables
-        ),
-        "tables.tex": "% needs \\usepackage{booktabs}\n" + "\n".join(tex),
-        "index.html": page(
-            f"BTP on {first.dataset}, encoder {first.encoder}",
-            html,
-            [
-                *(gap for part in sections for gap in part.gaps),
-                *(f"left out: {x}" for x in left_out),
-            ],
-        ),
+        "tables.md": _whole_markdown(folder, sections, remarks),
+        "tables.csv": to_csv(named),
+        "tables.tex": _whole_latex(folder, sections),
+        "index.html": html_page(folder, sections, remarks),
         "results.jsonl": "".join(json.dumps(record.as_dict()) + "\n" for record in records),
     }
     for name, content in files.items():
         write_text(folder / name, content)
     return [folder / name for name in files]
+
+
+def _whole_markdown(folder: Path, sections: Sequence[Section], remarks: Sequence[str]) -> str:
+    footnotes = Footnotes()
+    text = []
+    for part in sections:
+        text.append(f"## {part.title}\n")
+        for table in part.tables:
+            text.append(markdown(table, footnotes))
+            for drawn in pictures_of(folder, part.evidence.recipe.name, table):
+                text.append(f"![{drawn.caption}](<{drawn.path}>)\n")
+    text += [markdown_notes(footnotes), *(f"- {remark}" for remark in remarks)]
+    return "\n".join(text) + "\n"
+
+
+def _whole_latex(folder: Path, sections: Sequence[Section]) -> str:
+    footnotes = Footnotes()
+    text = ["% needs \\usepackage{booktabs,graphicx}"]
+    for part in sections:
+        text.append(f"% {part.title}\n")
+        for table in part.tables:
+            text.append(latex(table, footnotes))
+            for drawn in pictures_of(folder, part.evidence.recipe.name, table):
+                text.append(
+                    f"\\includegraphics[width=\\textwidth]{{\\detokenize{{{drawn.path}}}}}\n"
+                )
+    return "\n".join([*text, latex_notes(footnotes)])
 
 
 def explain_in(sections: Sequence[Section], request: str) -> str:

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from btp.experiments.record import RunRecord
@@ -24,6 +24,10 @@ TITLES = {
     "raw_aupro": "AU-PRO raw",
 }
 MEAN = "mean"
+# Columns of their own for the two deviations that "±" may mean.
+OVER_SEEDS = "std_over_seeds"
+OVER_TRAINING = "std_over_training_categories"
+DEVIATIONS = {OVER_SEEDS: "± over seeds", OVER_TRAINING: "± over training categories"}
 Pro = Literal["standard", "coverage"]
 """D4: the figure that is printed as P-PRO: standard AU-PRO, or the paper's coverage AUC."""
 
@@ -35,6 +39,7 @@ class Cell:
     Attributes:
         mean: in percent, unless the column says otherwise; nan where there is none.
         std: over seeds, with n - 1; nan where there are not two.
+        spread: the same over training categories, each the mean of its seeds.
         records: that it is the mean of; none for quoted numbers.
         category: test category that it is of; None for a mean over several.
         metric: that it is of.
@@ -42,6 +47,7 @@ class Cell:
 
     mean: float = math.nan
     std: float = math.nan
+    spread: float = math.nan
     records: tuple[RunRecord, ...] = ()
     category: str | None = None
     metric: str = ""
@@ -56,12 +62,21 @@ class Row:
         title: for people.
         cells: by column; a column may be missing.
         kind: "ours", "baseline", "quoted", "paper" or "difference".
+        notes: footnotes of this line.
+        zero_shot: False for a method that needs normal scans of the tested category.
     """
 
     name: str
     title: str
     cells: Mapping[str, Cell]
     kind: str = "ours"
+    notes: Sequence[str] = ()
+    zero_shot: bool = True
+
+    @property
+    def group(self) -> str:
+        """Heading of the lines of its kind, in a table that sorts its lines so."""
+        return "zero-shot" if self.zero_shot else "need normal scans of the tested category"
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,12 @@ class Table:
         corner: heading of the first column.
         columns: name -> title.
         rows: top to bottom.
-        notes: below it.
+        notes: footnotes, which other tables may have as well.
+        remarks: lines below it that are of this table alone.
+        compares: whether its lines are compared, so that the best figure of a column stands out.
+        heat: whether its cells are coloured by their value where that can be shown.
+        inline_std: whether a cell shows its deviation over seeds beside its mean.
+        grouped: whether zero-shot lines and others stand below headings of their own.
     """
 
     number: str
@@ -85,11 +105,42 @@ class Table:
     columns: Mapping[str, str]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    compares: bool = True
+    heat: bool = False
+    inline_std: bool = True
+    grouped: bool = False
 
     @property
     def name(self) -> str:
         """Name of the table, for files and programs."""
         return f"{self.number}-{self.part}" if self.part else self.number
+
+    def groups(self) -> list[tuple[str, list[Row]]]:
+        """Return the lines by heading, zero-shot ones last; one group without, if not `grouped`."""
+        if not self.grouped:
+            return [("", list(self.rows))]
+        by_heading: dict[str, list[Row]] = {}
+        for row in sorted(self.rows, key=lambda row: row.zero_shot):  # stable
+            by_heading.setdefault(row.group, []).append(row)
+        return list(by_heading.items())
+
+    def is_best(self, row: Row, column: str) -> bool:
+        """Tell whether a figure is the highest of its column among zero-shot lines, as printed."""
+        if not self.compares or column in DEVIATIONS:
+            return False
+        known = [_tenths(r, column) for r in self.rows if _competes(r, column)]
+        return len(known) > 1 and _competes(row, column) and _tenths(row, column) == max(known)
+
+
+def _competes(row: Row, column: str) -> bool:
+    cell = row.cells.get(column)
+    known = cell is not None and not math.isnan(cell.mean)
+    return known and row.zero_shot and row.kind != "difference"
+
+
+def _tenths(row: Row, column: str) -> float:
+    return round(row.cells[column].mean, 1)
 
 
 def average(
@@ -118,8 +169,26 @@ def average(
             seeds.append(100 * statistics.fmean(known))
     if not seeds:
         return Cell(metric=metric, category=of)
-    std = statistics.stdev(seeds) if len(seeds) > 1 else math.nan
-    return Cell(statistics.fmean(seeds), std, used, of, metric)
+    spread = _over_training_categories(used, metric, categories)
+    return Cell(statistics.fmean(seeds), _deviation(seeds), spread, used, of, metric)
+
+
+def _over_training_categories(
+    records: Sequence[RunRecord], metric: str, categories: Sequence[str]
+) -> float:
+    """Deviation of the training categories' own means, each over test categories and seeds."""
+    by_training: dict[str | None, list[float]] = defaultdict(list)
+    for record in records:
+        values = [record.categories[c][metric] for c in categories if c in record.categories]
+        known = [value for value in values if not math.isnan(value)]
+        if known:
+            by_training[record.train_cat].append(100 * statistics.fmean(known))
+    return _deviation([statistics.fmean(values) for values in by_training.values()])
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Standard deviation with n - 1; nan of fewer than two values."""
+    return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def _of_category(runs: Sequence[RunRecord], metric: str, category: str) -> float:
@@ -140,6 +209,14 @@ def by_metric(
 ) -> dict[str, Cell]:
     """Make a cell for each metric, its mean over all categories."""
     return {metric: average(records, metric, categories) for metric in metrics}
+
+
+def deviations(cell: Cell) -> dict[str, Cell]:
+    """Make a cell of each of the two deviations of a figure, under the names of `DEVIATIONS`."""
+    return {
+        OVER_SEEDS: replace(cell, mean=cell.std, std=math.nan, spread=math.nan),
+        OVER_TRAINING: replace(cell, mean=cell.spread, std=math.nan, spread=math.nan),
+    }
 
 
 def difference(ours: Row, paper: Row, title: str = "ours − paper") -> Row:
@@ -166,9 +243,14 @@ def every_metric(records: Sequence[RunRecord], title: str, pro: Pro = "standard"
     chosen = "aupro" if pro == "standard" else "coverage_auc"
     titles = TITLES | {chosen: f"{TITLES[chosen]} (P-PRO)"}
     repeated = {c: n for record in records for c, n in record.repeated.items()}
-    notes = [f"{c}: {n} small scans sampled with repetition." for c, n in sorted(repeated.items())]
+    trained = ", ".join(sorted({str(record.train_cat) for record in records}))
+    runs = f"{len(records)} {'runs' if len(records) > 1 else 'run'}"
+    remarks = [f"Trained on {trained}; {runs}."]
+    for category, count in sorted(repeated.items()):
+        remarks.append(f"{category}: {count} small scans sampled with repetition.")
     for metric in TITLES:
         absent = [n for n in names if math.isnan(cells[metric][n].mean)]
         if absent:
-            notes.append(f"mean: {TITLES[metric]} without {', '.join(absent)} (one label only).")
-    return Table("all", "", title, "unseen category, %", titles, rows, notes)
+            remarks.append(f"mean: {TITLES[metric]} without {', '.join(absent)} (one label only).")
+    corner = "unseen category, %"
+    return Table("all", "", title, corner, titles, rows, remarks=remarks, compares=False)

@@ -1,163 +1,175 @@
-"""Tables written as Markdown, CSV, LaTeX (booktabs) and HTML."""
+"""Tables written as Markdown, CSV and LaTeX (booktabs), and what all formats share."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from urllib.parse import quote
 
-from btp.report.tables import MEAN, Cell, Row, Table
+from btp.report.tables import Cell, Row, Table
 
 NOTHING = "–"
+_WIDE = 8  # columns that a page of text takes unscaled
+_WIDEST = 15  # columns that stand beside each other; more are folded into blocks
 
 
-def shown(cell: Cell | None, kind: str = "ours", plus_minus: str = " ± ") -> str:
-    """Write a cell: one decimal, the deviation if there is one, a sign for differences."""
+class Footnotes:
+    """The footnotes of a whole report: each has one number, whatever number of tables it is of."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def marks(self, notes: Iterable[str]) -> list[int]:
+        """Return the numbers of notes, ascending; new ones get the next."""
+        return sorted(self._numbers.setdefault(note, len(self._numbers) + 1) for note in notes)
+
+    @property
+    def texts(self) -> list[str]:
+        """All notes in the order of their numbers, from 1."""
+        return list(self._numbers)
+
+
+def shown(cell: Cell | None, kind: str = "ours", std: bool = True, plus_minus: str = " ± ") -> str:
+    """Write a cell: one decimal, the deviation if there is one, a sign for differences.
+
+    Args:
+        cell: None for an empty one.
+        kind: of its row.
+        std: whether the deviation over seeds is wanted.
+        plus_minus: between the two.
+    """
     if cell is None or math.isnan(cell.mean):
         return NOTHING
     mean = f"{cell.mean:+.1f}" if kind == "difference" else f"{cell.mean:.1f}"
-    return mean if math.isnan(cell.std) else f"{mean}{plus_minus}{cell.std:.1f}"
+    return mean if not std or math.isnan(cell.std) else f"{mean}{plus_minus}{cell.std:.1f}"
 
 
-def markdown(table: Table) -> str:
-    """Write a table as Markdown: a heading, the table, its notes."""
-    lines = [
-        f"### {table.title}",
-        "",
-        f"| {table.corner} | {' | '.join(table.columns.values())} |",
-        f"|---|{'--:|' * len(table.columns)}",
-    ]
-    for row in table.rows:
-        cells = (shown(row.cells.get(column), row.kind) for column in table.columns)
-        title = f"**{row.title}**" if _stands_out(row) else row.title
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    notes = [f"- {note}" for note in table.notes]
-    return "\n".join([*lines, "", *notes, *([""] if notes else [])])
+def blocks(table: Table) -> list[list[str]]:
+    """Fold a table's columns into blocks of like width that fit on a page, one below the other."""
+    columns = list(table.columns)
+    count = max(1, math.ceil(len(columns) / _WIDEST))
+    width = math.ceil(len(columns) / count)
+    return [columns[start : start + width] for start in range(0, len(columns), width)]
+
+
+def markdown(table: Table, footnotes: Footnotes) -> str:
+    """Write a table as Markdown: a heading, the table, its own remarks; `footnotes` collects notes.
+
+    The best figure of each column is bold.
+    """
+    lines = [f"### {table.title}{_markdown_marks(table.notes, footnotes)}", ""]
+    for columns in blocks(table):
+        lines += [*_markdown_block(table, columns, footnotes), ""]
+    remarks = [f"- {remark}" for remark in table.remarks]
+    return "\n".join([*lines, *remarks, *([""] if remarks else [])])
+
+
+def _markdown_block(table: Table, columns: Sequence[str], footnotes: Footnotes) -> list[str]:
+    heads = " | ".join(table.columns[column] for column in columns)
+    lines = [f"| {table.corner} | {heads} |", f"|---|{'--:|' * len(columns)}"]
+    for heading, rows in table.groups():
+        lines += [f"| *{heading}* |{' |' * len(columns)}"] if heading else []
+        for row in rows:
+            cells = " | ".join(_markdown_cell(table, row, column) for column in columns)
+            lines.append(f"| {row.title}{_markdown_marks(row.notes, footnotes)} | {cells} |")
+    return lines
+
+
+def markdown_notes(footnotes: Footnotes) -> str:
+    """Write the footnotes as a numbered list below a heading; "" if there are none."""
+    lines = [f"{number}. {note}" for number, note in enumerate(footnotes.texts, start=1)]
+    return "\n".join(["### Notes", "", *lines, ""]) if lines else ""
 
 
 def to_csv(tables: Iterable[tuple[str, Table]]) -> str:
     """Write tables as CSV, one cell a line: percent, six digits, how many results are behind it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["recipe", "table", "row", "kind", "column", "mean", "std", "results"])
+    heads = ["recipe", "table", "row", "kind", "column", "mean"]
+    writer.writerow([*heads, "std_over_seeds", "std_over_training_categories", "results"])
     for recipe, table in tables:
         for row in table.rows:
             for column in table.columns:
                 cell = row.cells.get(column)
                 if cell is not None and not math.isnan(cell.mean):
-                    std = "" if math.isnan(cell.std) else f"{cell.std:.6f}"
-                    values = [f"{cell.mean:.6f}", std, len(cell.records) or ""]
-                    writer.writerow([recipe, table.name, row.name, row.kind, column, *values])
+                    values = [cell.mean, cell.std, cell.spread]
+                    digits = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
+                    where = [recipe, table.name, row.name, row.kind, column]
+                    writer.writerow([*where, *digits, len(cell.records) or ""])
     return text.getvalue()
 
 
-def latex(table: Table) -> str:
-    """Write a table as a LaTeX `table*`; needs booktabs and nothing else."""
-    rows = []
-    for previous, row in zip([None, *table.rows], table.rows, strict=False):
-        if previous is not None and previous.kind == "quoted" != row.kind:
-            rows.append(r"\midrule")
-        cells = (_latex_cell(row.cells.get(column), row.kind) for column in table.columns)
-        rows.append(f"{_escaped(row.title)} & {' & '.join(cells)} \\\\")
-    heads = " & ".join(_escaped(title) for title in [table.corner, *table.columns.values()])
-    notes = " ".join(_escaped(note) for note in table.notes)
-    return "\n".join(
-        [
-            r"\begin{table*}",
-            r"\centering\small",
-            f"\\caption{{{_escaped(table.title)}. {notes}}}",
-            f"\\label{{tab:{table.name}}}",
-            f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
-            r"\toprule",
-            f"{heads} \\\\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table*}",
-            "",
-        ]
-    )
+def latex(table: Table, footnotes: Footnotes) -> str:
+    """Write a table as a LaTeX `table*`, wide ones scaled to the page; `footnotes` collects notes.
 
-
-def to_html(table: Table) -> str:
-    """Write a table as an HTML section; hovering over a cell shows how many results it has."""
-    escape = html.escape
-    heads = "".join(f"<th>{escape(title)}</th>" for title in table.columns.values())
+    Needs booktabs and graphicx. The best figure of each column is bold.
+    """
+    remarks = "".join(f" {_escaped(remark)}" for remark in table.remarks)
     lines = [
-        f'<section id="table-{escape(table.name)}">',
-        f"<h3>{escape(table.title)}</h3>",
-        '<div class="wide"><table>',
-        f"<thead><tr><th>{escape(table.corner)}</th>{heads}</tr></thead>",
-        "<tbody>",
+        r"\begin{table*}",
+        r"\centering\small",
+        f"\\caption{{{_escaped(table.title)}.{_latex_marks(table.notes, footnotes)}{remarks}}}",
+        f"\\label{{tab:{table.name}}}",
     ]
-    for row in table.rows:
-        cells = "".join(_html_cell(row.cells.get(column), row.kind) for column in table.columns)
-        lines.append(f'<tr class="{row.kind}"><th>{escape(row.title)}</th>{cells}</tr>')
-    lines += ["</tbody></table></div>", "<ul>"]
-    lines += [f"<li>{escape(note)}</li>" for note in table.notes]
-    return "\n".join([*lines, "</ul>", "</section>"])
+    for columns in blocks(table):
+        lines += _latex_block(table, columns, footnotes)
+    return "\n".join([*lines, r"\end{table*}", ""])
 
 
-def page(title: str, sections: Sequence[str], remarks: Sequence[str] = ()) -> str:
-    """Write a whole HTML page; only pictures, where there are some, lie beside it."""
-    named = html.escape(title)
-    listed = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
-    body = "\n".join(sections)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{named}</title>\n'
-        f'<meta name="viewport" content="width=device-width">\n<style>{_STYLE}</style>\n'
-        f"<h1>{named}</h1>\n<ul>{listed}</ul>\n{body}\n</html>\n"
-    )
+def _latex_block(table: Table, columns: Sequence[str], footnotes: Footnotes) -> list[str]:
+    lines: list[str] = []
+    for heading, rows in table.groups():
+        lines += [r"\midrule"] if lines else []
+        if heading:
+            lines.append(f"\\multicolumn{{{len(columns) + 1}}}{{l}}{{\\emph{{{heading}}}}} \\\\")
+        for row in rows:
+            cells = " & ".join(_latex_cell(table, row, column) for column in columns)
+            name = f"{_escaped(row.title)}{_latex_marks(row.notes, footnotes)}"
+            lines.append(f"{name} & {cells} \\\\")
+    named = [table.columns[column] for column in columns]
+    heads = " & ".join(_escaped(head) for head in (table.corner, *named))
+    wide = len(columns) > _WIDE
+    return [
+        *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
+        f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        f"{heads} \\\\",
+        r"\midrule",
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}" + ("}" if wide else ""),
+    ]
 
 
-def pictures_html(folder: Path, recipe: str) -> str:
-    """Link what `btp.report.gallery` drew for a recipe beside the page; "" if nothing was drawn."""
-    own = folder / recipe
-    parts = []
-    if (own / "viewer.html").is_file():
-        target = quote(f"{recipe}/viewer.html")
-        parts.append(
-            f'<p><a href="{target}">The best and the worst scan of each category, in 3D</a></p>'
-        )
-    for path in sorted(own.glob("*.png")):
-        name = html.escape(path.stem.replace("_", " "))
-        parts.append(f'<p><img src="{quote(f"{recipe}/{path.name}")}" alt="{name}"></p>')
-    return "\n".join(parts)
+def latex_notes(footnotes: Footnotes) -> str:
+    """Write the footnotes as an enumeration; "" if there are none."""
+    items = [f"\\item {_escaped(note)}" for note in footnotes.texts]
+    lines = [r"\begin{enumerate}\small", *items, r"\end{enumerate}", ""]
+    return "\n".join(lines) if items else ""
 
 
-_STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif }
-body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; border-block: 2px solid; font-variant-numeric: tabular-nums }
-thead th { border-bottom: 1px solid }
-th, td { padding: .15rem .6rem; text-align: right; white-space: nowrap }
-th:first-child { text-align: left; font-weight: normal }
-tr.ours th, tr.ours td { font-weight: 600 }
-tr.quoted, tr.paper, tr.difference { opacity: .75 }
-tr.difference { border-bottom: 1px solid #8886 }
-ul { font-size: .9em }
-img { max-width: 100% }
-"""
+def _markdown_cell(table: Table, row: Row, column: str) -> str:
+    text = shown(row.cells.get(column), row.kind, table.inline_std)
+    return f"**{text}**" if table.is_best(row, column) else text
 
 
-def _stands_out(row: Row) -> bool:
-    return row.name in ("ours", MEAN)
+def _markdown_marks(notes: Sequence[str], footnotes: Footnotes) -> str:
+    numbers = footnotes.marks(notes)
+    return f" [{', '.join(map(str, numbers))}]" if numbers else ""
 
 
-def _html_cell(cell: Cell | None, kind: str) -> str:
-    behind = f' title="{len(cell.records)} results"' if cell is not None and cell.records else ""
-    return f"<td{behind}>{shown(cell, kind)}</td>"
+def _latex_marks(notes: Sequence[str], footnotes: Footnotes) -> str:
+    numbers = footnotes.marks(notes)
+    return f"\\textsuperscript{{{','.join(map(str, numbers))}}}" if numbers else ""
 
 
-def _latex_cell(cell: Cell | None, kind: str) -> str:
-    text = shown(cell, kind, plus_minus=r"\,\pm\,")
-    return "--" if text == NOTHING else f"${text}$"
+def _latex_cell(table: Table, row: Row, column: str) -> str:
+    cell = row.cells.get(column)
+    text = shown(cell, row.kind, table.inline_std, plus_minus=r"\,\pm\,")
+    if text == NOTHING:
+        return "--"
+    return f"$\\mathbf{{{text}}}$" if table.is_best(row, column) else f"${text}$"
 
 
 def _escaped(text: str) -> str:
