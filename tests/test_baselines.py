@@ -105,6 +105,9 @@ def test_reweighting_by_hand() -> None:
     # the second descriptor is farthest, at 3 from row 0, whose neighbours are rows 0, 1 and 2
     near = np.exp(np.array([3.0, math.hypot(3, 1), math.hypot(3, 2)]) / math.sqrt(2))
     assert found.tolist() == pytest.approx([3 * (1 - near[0] / near.sum())])
+    # as BTF's code has it: the first neighbour, which is row 0 itself, is not in the sum
+    found = memory.reweighted(described, distances.T, rows.T, bank, skipped=1)
+    assert found.tolist() == pytest.approx([3 * (1 - near[0] / near[1:].sum())])
 
 
 def test_one_remembered_descriptor_is_not_reweighted() -> None:
@@ -135,6 +138,17 @@ def test_a_memory_of_points_finds_what_it_has_not_seen(data: FeatureSet) -> None
     assert scores.point_scores[:4].max() < 1e-3  # these very points are in it
     assert roc_auc_score(labels[4:].ravel(), scores.point_scores[4:].ravel()) > 0.95
     assert scores.object_scores[4:].min() > scores.object_scores[:4].max()
+
+
+def test_the_plain_maximum_and_a_limit_of_descriptors(data: FeatureSet) -> None:
+    features, _ = data.batch(slice(None))
+    given = data.rows([0, 1]), memory.point_fpfh, True
+    bank = memory.remember(*given, most=50, object_score="maximum", seed=3)
+    assert bank.memory.shape == (50, 33)
+    scores = bank(features)
+    assert torch.equal(scores.object_scores, scores.point_scores.amax(1))
+    assert memory.remember(*given, most=10_000).memory.shape == (2 * POINTS, 33)
+    assert memory.POINTS_KEPT == 10_000
 
 
 def test_a_memory_of_patches_spreads_to_points(data: FeatureSet) -> None:
@@ -245,9 +259,9 @@ def test_memories_remember_the_tested_category_alone(
         loaded.append((category, split))
         return load(self, data, category, split, *args)
 
-    def weighed(normal: FeatureSet, describe: memory.Describe, *args: Any) -> memory.MemoryBank:
-        bank = remember(normal, describe, *args)
-        described = describe(normal.batch(slice(None))[0])
+    def weighed(normal: FeatureSet, **given: Any) -> memory.MemoryBank:
+        bank = remember(normal, **given)
+        described = given["describe"](normal.batch(slice(None))[0])
         sizes.append(len(bank.memory) / described.flatten(0, 1).shape[0])
         return bank
 
@@ -259,8 +273,8 @@ def test_memories_remember_the_tested_category_alone(
     for first, second in zip(once, again, strict=True):
         assert np.array_equal(first.point_scores, second.point_scores)
         assert np.array_equal(first.object_scores, second.object_scores)
-    # all points, and the largest share of patches in PatchCore's paper
-    assert sizes == pytest.approx(6 * [1.0 if name == "btf" else 0.25])
+    # all points, of so few, and the largest share of patches in PatchCore's paper
+    assert sizes == pytest.approx(6 * [0.25 if name == "patchcore_encoder" else 1.0])
     # the tiny encoder is untrained and knows no dent: 0.49 over categories and seeds
     least = 0.0 if name == "patchcore_encoder" else 0.8
     assert least < once[-1].measure()["point_auroc"] <= 1
@@ -273,6 +287,15 @@ def test_a_record_says_what_a_baseline_was_measured_with(workspace: Workspace) -
     zero_shot = score_baseline(plan_of("ulip_zero_shot"), workspace)
     assert zero_shot.recipe == PAPER
     assert math.isnan(zero_shot.mean["point_auroc"])
+
+
+def test_every_baseline_s_footnote_says_whose_it_is_and_both_prompts() -> None:
+    for name, baseline in BASELINES.items():
+        (note,) = baseline.notes
+        if baseline.sees_normal_scans:
+            assert "ours, not the Real3D-AD benchmark's" in note or name == "patchcore_encoder"
+    (zero_shot,) = BASELINES["ulip_zero_shot"].notes
+    assert all(f'"{text}"' in zero_shot for text in ZERO_SHOT_TEXTS)
 
 
 def test_what_is_missing_is_named(tmp_path: Path, workspace: Workspace) -> None:

@@ -1,18 +1,19 @@
 """Memories of normal scans: the distance to what was seen there is the score. Nothing is learned.
 
 - BTF (Horwitz and Hoshen, CVPR workshops 2023): FPFH of every point, all of them kept.
-- PatchCore (Roth et al., CVPR 2022): descriptors of patches, thinned to a coreset.
+- PatchCore (Roth et al., CVPR 2022): descriptors of points or patches, thinned to a coreset.
 
-As in Real3D-AD's benchmark the memory holds the tested category's own training scans, scans are
-not registered, and PatchCore's reweighting (its Eq. 7) makes the object score of both. Unlike
-there, FPFH's radii follow each scan's point spacing instead of being millimetres, and every scan is
-scaled to the unit sphere, so that a full training scan and a one-sided test scan differ in scale.
+As in Real3D-AD's benchmark the memory holds the tested category's own training scans. Unlike there
+no scan is registered, FPFH's radii follow each scan's point spacing instead of being millimetres,
+and every scan is sampled and scaled to the unit sphere, so that a full training scan and a
+one-sided test scan differ in scale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from btp.runtime.batches import batches
 from btp.types import Features, Scores
 
 CORESET = 0.25  # of the patches; the largest share in PatchCore's paper
+POINTS_KEPT = 10_000  # of all points, as PatchCore keeps in Real3D-AD's benchmark
 NEIGHBOURS = 3  # b of PatchCore's Eq. 7, as in the benchmark
 PROJECTED = 128  # dimensions in which the coreset is chosen, as in PatchCore's code
 FPFH_SUM = 200.0  # of each of its histograms
@@ -33,6 +35,9 @@ FPFH_SUM = 200.0  # of each of its histograms
 BATCH = 8  # clouds described at once
 
 Describe = Callable[[Features], Tensor]
+ObjectScore = Literal["maximum", "reweighted", "reweighted_without_nearest"]
+"""How point or patch distances score the object: their maximum as it is; PatchCore's Eq. 7; or as
+BTF's code has that equation, with the nearest of the neighbours left out of its sum."""
 
 
 def point_fpfh(features: Features) -> Tensor:
@@ -66,18 +71,23 @@ class MemoryBank:
         memory: float [M, F], descriptors of normal scans.
         describe: features -> [B, N, F], one a point, or [B, G, F], one a patch.
         of_points: which of the two.
+        object_score: how these distances score the object.
     """
 
     memory: Tensor
     describe: Describe
     of_points: bool
+    object_score: ObjectScore = "reweighted"
 
     def __call__(self, features: Features) -> Scores:
         """Distances as scores: at least 0, not bounded by 1. There are no logits: all nan."""
         described = self.describe(features)
         distances, rows = nearest_descriptors(described.flatten(0, 1), self.memory, 1)
         values = distances.view(described.shape[:2])
-        objects = reweighted(described, values, rows.view(values.shape), self.memory)
+        objects = values.amax(1)
+        if self.object_score != "maximum":
+            skipped = 1 if self.object_score == "reweighted_without_nearest" else 0
+            objects = reweighted(described, values, rows.view(values.shape), self.memory, skipped)
         n_patches = features.patch_index.shape[1]
         return Scores(
             patch_logits=values.new_full((len(values), n_patches), torch.nan),
@@ -93,6 +103,8 @@ def remember(
     describe: Describe,
     of_points: bool,
     share: float = 1.0,
+    most: int | None = None,
+    object_score: ObjectScore = "reweighted",
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> MemoryBank:
@@ -103,6 +115,8 @@ def remember(
         describe: see `MemoryBank`.
         of_points: likewise.
         share: kept of all descriptors, chosen by `greedy_coreset`; 1 keeps all.
+        most: descriptors that are kept; None for no limit.
+        object_score: see `MemoryBank`.
         seed: of that choice.
         device: that the features are moved to.
     """
@@ -111,9 +125,11 @@ def remember(
         for chunk in batches(len(normal), BATCH)
     ]
     memory = torch.cat(described)
-    if share < 1:
-        memory = memory[greedy_coreset(memory, max(1, round(share * len(memory))), seed)]
-    return MemoryBank(memory, describe, of_points)
+    count = max(1, round(share * len(memory)))
+    count = count if most is None else min(most, count)
+    if count < len(memory):
+        memory = memory[greedy_coreset(memory, count, seed)]
+    return MemoryBank(memory, describe, of_points, object_score)
 
 
 def greedy_coreset(features: Tensor, count: int, seed: int) -> Tensor:
@@ -143,8 +159,10 @@ def greedy_coreset(features: Tensor, count: int, seed: int) -> Tensor:
     return farthest_rows(uncovered, count, start, squared_distance)[0]
 
 
-def reweighted(described: Tensor, distances: Tensor, rows: Tensor, memory: Tensor) -> Tensor:
-    """Object scores: the largest distance, less where the memory is sparse (PatchCore, Eq. 7).
+def reweighted(
+    described: Tensor, distances: Tensor, rows: Tensor, memory: Tensor, skipped: int = 0
+) -> Tensor:
+    """Score objects by the largest distance, less where the memory is sparse (PatchCore, Eq. 7).
 
     With q the descriptor of that distance, m the memory's nearest to it, and m' the `NEIGHBOURS`
     nearest to m, itself included: s = |q - m| (1 - exp |q - m| / sum exp |q - m'|). As in the
@@ -155,18 +173,21 @@ def reweighted(described: Tensor, distances: Tensor, rows: Tensor, memory: Tenso
         distances: float [B, n], to the memory.
         rows: int64 [B, n], the rows of `memory` at these.
         memory: float [M, F].
+        skipped: of the neighbours, the nearest first, that the sum leaves out: 1 as in BTF's code,
+            whose score can be below 0.
 
     Returns:
         float [B].
     """
     highest, at = distances.max(1)
-    if len(memory) == 1:  # no neighbours to weigh with
+    if len(memory) <= max(1, skipped):  # no neighbours to weigh with
         return highest
     each = torch.arange(len(described), device=described.device)
     query = described[each, at]  # [B, F]
     near = nearest_descriptors(memory[rows[each, at]], memory, min(NEIGHBOURS, len(memory)))[1]
-    around = (query[:, None] - memory[near]).norm(dim=2)  # [B, b], the first of them m itself
-    return highest * (1 - (around / memory.shape[1] ** 0.5).softmax(1)[:, 0])
+    # [B, b], the first of them m itself
+    around = (query[:, None] - memory[near]).norm(dim=2) / memory.shape[1] ** 0.5
+    return highest * (1 - (around[:, 0] - around[:, skipped:].logsumexp(1)).exp())
 
 
 def _to_points(features: Features, patch_values: Tensor) -> Tensor:

@@ -31,14 +31,58 @@ class Baseline:
     notes: tuple[str, ...] = ()
 
 
+_OURS = "ours, not the Real3D-AD benchmark's"
+_POINTS = (
+    "points are those sampled from each scan, and FPFH's radii follow each scan's point spacing "
+    "instead of being millimetres"
+)
 BASELINES = {
     baseline.name: baseline
     for baseline in (
-        Baseline("ulip_zero_shot", "ULIP (zero-shot)"),
-        Baseline("ulip_linear", "ULIP (linear)", needs_training=True),
-        Baseline("btf", "BTF (FPFH)", sees_normal_scans=True),
-        Baseline("patchcore_fpfh", "PatchCore (FPFH)", sees_normal_scans=True),
-        Baseline("patchcore_encoder", "PatchCore (encoder)", sees_normal_scans=True),
+        Baseline(
+            "ulip_zero_shot",
+            "ULIP (zero-shot)",
+            notes=(
+                'ULIP (zero-shot): Eq. 1 with the prompts "a point cloud model of a normal '
+                'object." and "a point cloud model of a defective object."; scores objects only.',
+            ),
+        ),
+        Baseline(
+            "ulip_linear",
+            "ULIP (linear)",
+            needs_training=True,
+            notes=(
+                "ULIP (linear): one linear layer and a layer norm on the encoder's last tap, "
+                "normalised, against the recipe's fixed prompts at Eq. 1's temperature (Fig. 3).",
+            ),
+        ),
+        Baseline(
+            "btf",
+            "BTF (FPFH)",
+            sees_normal_scans=True,
+            notes=(
+                f"BTF (FPFH): {_OURS}: as there an object's score is reweighted by the neighbours "
+                f"without the nearest, but {_POINTS}.",
+            ),
+        ),
+        Baseline(
+            "patchcore_fpfh",
+            "PatchCore (FPFH)",
+            sees_normal_scans=True,
+            notes=(
+                f"PatchCore (FPFH): {_OURS}: as there at most 10,000 points are kept, and an "
+                f"object's score is the maximum, but scans are not registered, {_POINTS}.",
+            ),
+        ),
+        Baseline(
+            "patchcore_encoder",
+            "PatchCore (encoder)",
+            sees_normal_scans=True,
+            notes=(
+                "PatchCore (encoder): ours, of no benchmark: the encoder's taps of patches, a "
+                "quarter of them kept, and object scores by PatchCore's Eq. 7.",
+            ),
+        ),
     )
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from btp.errors import DataError
 from btp.evaluation import memory
@@ -16,11 +17,24 @@ from btp.models.ulip import ZERO_SHOT_TEXTS, ZeroShot
 from btp.training.linear import train_linear
 from btp.types import Features, Scores
 
-# What a memory holds: a descriptor, whether of points (or of patches), and which share is kept.
-_MEMORIES: dict[str, tuple[memory.Describe, bool, float]] = {
-    "btf": (memory.point_fpfh, True, 1.0),
-    "patchcore_fpfh": (memory.patch_fpfh, False, memory.CORESET),
-    "patchcore_encoder": (memory.patch_taps, False, memory.CORESET),
+_MEMORIES: dict[str, dict[str, Any]] = {  # arguments of `memory.remember`
+    "btf": {
+        "describe": memory.point_fpfh,
+        "of_points": True,
+        "object_score": "reweighted_without_nearest",
+    },
+    "patchcore_fpfh": {
+        "describe": memory.point_fpfh,
+        "of_points": True,
+        "most": memory.POINTS_KEPT,
+        "object_score": "maximum",
+    },
+    "patchcore_encoder": {
+        "describe": memory.patch_taps,
+        "of_points": False,
+        "share": memory.CORESET,
+        "object_score": "reweighted",
+    },
 }
 
 
@@ -120,8 +134,8 @@ def _by_memory(plan: BaselinePlan, workspace: Workspace, category: str) -> Categ
             f"{plan.baseline.title} compares with those; add some, or leave this baseline out"
         )
     store = workspace.store(plan.settings.n_points, plan.settings.sampling_seed)
-    describe, of_points, share = _MEMORIES[plan.name]
-    with_fpfh = describe is not memory.patch_taps
-    normal = store.load(dataset, category, "train", Wanted(point_fpfh=with_fpfh))
-    bank = memory.remember(normal, describe, of_points, share, plan.settings.seed, device)
-    return score(bank, store.load(dataset, category, "test", Wanted(point_fpfh=with_fpfh)), device)
+    how = _MEMORIES[plan.name]
+    wanted = Wanted(point_fpfh=how["describe"] is not memory.patch_taps)
+    normal = store.load(dataset, category, "train", wanted)
+    bank = memory.remember(normal, seed=plan.settings.seed, device=device, **how)
+    return score(bank, store.load(dataset, category, "test", wanted), device)
