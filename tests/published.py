@@ -6,11 +6,20 @@ import argparse
 from io import BytesIO
 
 import torch
+from fake_hub import FakeHub
+from safetensors.torch import save
 from tiny import ENCODER
 from torch import Tensor
 
 from btp.models.point_encoder import PointBERT
+from btp.models.published_weights import POINT, TEXT
 from btp.models.text_encoder import TextTower
+
+
+def publish(hub: FakeHub) -> None:
+    """Put both where they are published."""
+    hub.add(f"datasets/{POINT.repo}", POINT.files[0], published_point())
+    hub.add(TEXT.repo, TEXT.files[0], save(published_text()))
 
 
 def published_point() -> bytes:

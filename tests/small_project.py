@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "dataset/demo.yaml": {"epochs": 1},
     "dataset/folder.yaml": {"epochs": 1},
     "dataset/real3d.yaml": {"epochs": 1, "allow_missing": True},
+    "dataset/anomaly_shapenet.yaml": {"epochs": 1, "allow_missing": True},
     "synthesize.yaml": {"train": 1, "normal": 1, "defective": 2, "workers": 1},
     "calibrate.yaml": {"workers": 1},
     "predict.yaml": {"workers": 1},
@@ -149,19 +150,29 @@ def write_demo(root: Path) -> None:
 
 
 def write_real3d(root: Path, categories: Iterable[str]) -> None:
-    """A few of the published files of each category."""
-    inventory = resources.files("btp.data") / "inventories" / "real3d.csv"
+    """A few of the published files of each category of Real3D-AD, in its layout."""
+    _write_published("real3d", root, "gt", categories)
+
+
+def write_anomaly_shapenet(root: Path, categories: Iterable[str]) -> None:
+    """A few of the published files of each category of Anomaly-ShapeNet, in its layout."""
+    _write_published("anomaly_shapenet", root / "dataset" / "pcd", "GT", categories)
+
+
+def _write_published(name: str, root: Path, labels: str, categories: Iterable[str]) -> None:
+    inventory = resources.files("btp.data") / "inventories" / f"{name}.csv"
     rows = list(csv.DictReader(inventory.read_text("utf-8").splitlines()))
     for category in categories:
         own = [row for row in rows if row["category"] == category]
         for split, defective in (("train", "0"), ("test", "0"), ("test", "1")):
-            files = [
-                r["file"] for r in own if (r["split"], r["is_anomalous"]) == (split, defective)
-            ]
-            if defective == "1":
-                _write_defective(root / category, "gt", [Path(name).stem for name in files[:2]])
-            for i, name in enumerate(files[:2] if defective == "0" else ()):
-                write_pcd(root / category / split / name, _scan(i)[0])
+            kind = (split, defective)
+            files = [row for row in own if (row["split"], row["is_anomalous"]) == kind][:2]
+            for i, row in enumerate(files):
+                points, dented = _scan(i, dent=defective == "1")
+                write_pcd(root / category / split / row["file"], points)
+                if defective == "1":
+                    path = root / category / labels / row["gt_file"]
+                    write_labelled_txt(path, points, dented)
 
 
 def write_users_files(root: Path) -> None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gc
 import importlib.util
 import re
-import runpy
 import shlex
 import stat
 import subprocess
-import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -19,18 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_hub import FakeHub, hub_in_place
+from fake_hub import hub_in_place
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
-from published import published_point, published_text
-from safetensors.torch import save
+from published import publish
+from run_script import run_script
 from small_project import make_small_project
 
-from btp.commands import config_files
 from btp.experiments.protocol import seeds_from
-from btp.models.published_weights import POINT, TEXT
 from btp.pretraining import model_card
 from btp.pretraining.corpus import shards
 
@@ -93,11 +87,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with hub_in_place(monkeypatch) as hub:
         publish(hub)
         yield root
-
-
-def publish(hub: FakeHub) -> None:
-    hub.add(f"datasets/{POINT.repo}", POINT.files[0], published_point())
-    hub.add(TEXT.repo, TEXT.files[0], save(published_text()))
 
 
 @pytest.mark.slow
@@ -164,17 +153,7 @@ def run(command: Command, project: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if "-m" in command.words:
             in_this_process(patch)
-        patch.setattr(config_files, "CONFIGS", project / "configs")
-        patch.setattr(warnings, "showwarning", warnings.showwarning)
-        patch.setattr(sys, "argv", [command.words[1], *smaller(command)])
-        ended: object = 0
-        gc.freeze()  # what the tests hold is nothing for the benchmark to look through each time
-        try:
-            runpy.run_path(command.words[1], run_name="__main__")
-        except SystemExit as end:
-            ended = end.code or 0
-        finally:
-            gc.unfreeze()
+        ended = run_script(project, command.script, *smaller(command))
     line = shlex.join(command.words)
     assert ended in ENDS.get(command.script, {0}), f"{line}: ended with {ended}, see above"
 
