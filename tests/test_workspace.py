@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,19 @@ def test_features_of_one_sampling_are_kept_at_a_time(tmp_path: Path) -> None:
     run = workspace.run(Plan("set", "egg", 111, RECIPE, POINTS))
     assert run.folder == tmp_path / "outputs/set/tiny/tiny,n_points=128/egg/seed111"
     assert run.folder.parents[2] == workspace.runs_folder
+
+
+def test_the_scans_are_looked_at_once_for_all_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = Folder(write_tiny_dataset(tmp_path / "set"))
+    workspace = Workspace(dataset, tiny_model(), tmp_path / "store", tmp_path / "outputs")
+    expected = dataset.fingerprint()
+    calls: list[str] = []
+    monkeypatch.setattr(Folder, "fingerprint", lambda _: calls.append("scans") or expected)
+    monkeypatch.setattr(Folder, "problems", lambda _: calls.append("problems") or "none")
+    for _ in range(2):
+        assert (workspace.scans, workspace.problems) == (expected, "none")
+    assert calls == ["scans", "problems"]
+    assert replace(workspace).scans == expected  # another workspace looks again
+    assert calls == ["scans", "problems", "scans"]

@@ -30,8 +30,8 @@ def circumstances(workspace: Workspace) -> dict[str, Any]:
     named = f"{device.type}, {torch.get_num_threads()} threads"
     return {
         "test_dataset": workspace.dataset.name,
-        "test_problems": workspace.dataset.problems(),
-        "scans": workspace.dataset.fingerprint(),
+        "test_problems": workspace.problems,
+        "scans": workspace.scans,
         "btp": btp.__version__,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else named,

@@ -97,7 +97,7 @@ def current_record(
         "encoder_fingerprint": model.fingerprint,
         "text_fingerprint": model.text_fingerprint,
         "thresholds": thresholds,
-        "scans": workspace.dataset.fingerprint(),
+        "scans": workspace.scans,
     }
     return known if all(getattr(known, k) == v for k, v in wanted.items()) else None
 

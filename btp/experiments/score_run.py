@@ -45,7 +45,7 @@ def score_run(
     header = read_header(run)
     dataset, store = workspace.dataset, workspace.store(*sampling_of(header))
     check_features(run, header, workspace)
-    digest, scans = file_digest(run.detector_path), dataset.fingerprint()
+    digest, scans = file_digest(run.detector_path), workspace.scans
     known = None if rescore else run.record(dataset.name)
     if known and (known.detector, known.scans, known.thresholds) == (digest, scans, thresholds):
         return known

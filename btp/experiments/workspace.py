@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ class Workspace:
     def encoder(self) -> str:
         """Name of the encoder."""
         return self.model.config.name
+
+    @cached_property
+    def scans(self) -> str:
+        """Fingerprint of the scans that are scored; every file is looked at once a workspace."""
+        return self.dataset.fingerprint()
+
+    @cached_property
+    def problems(self) -> str:
+        """What the dataset lacks on disk, "" for nothing; looked for once a workspace."""
+        return self.dataset.problems()
 
     @property
     def runs_folder(self) -> Path:
