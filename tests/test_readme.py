@@ -140,6 +140,10 @@ MADE = {
         *("outputs/pretrain/detector.safetensors", "outputs/benchmark.json"),
         "checkpoints/mini/check.json",
     ],
+    "Results so far": [
+        "outputs/demo/mini/baselines/ulip_zero_shot/plus/untrained/seed111/result-demo.json",
+        "outputs/demo/mini/paper/*/seed111/result-demo.json",
+    ],
     "Speed": ["outputs/benchmark.md", "outputs/benchmark.json"],
     "When something fails": ["checkpoints/ulip2/*.safetensors"],
 }
