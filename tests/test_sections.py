@@ -14,7 +14,8 @@ from btp.experiments.protocol import TRAIN_CATEGORIES, Plan
 from btp.experiments.workspace import Commands
 from btp.recipe import Recipe
 from btp.report import paper
-from btp.report.sections import Request, section_of_one, sections_of
+from btp.report.request import Request
+from btp.report.sections import section_of_one, sections_of
 from btp.report.summary import printed
 from btp.report.tables import TITLES
 

@@ -20,11 +20,13 @@ from btp.experiments.record import RunRecord
 from btp.experiments.workspace import Commands
 from btp.recipe import Recipe
 from btp.report import footnotes, paper
+from btp.report.agreement import agreeing, by_recipe
 from btp.report.evidence import Evidence
 from btp.report.page import html_page, to_html
 from btp.report.paper_tables import tables_of
 from btp.report.provenance import explain
-from btp.report.sections import Request, agreeing, by_recipe, section
+from btp.report.request import Request
+from btp.report.sections import section
 from btp.report.speed import Speed
 from btp.report.summary import write_report
 from btp.report.tables import (

@@ -29,7 +29,8 @@ from btp.experiments.scored_scans import score_again
 from btp.experiments.workspace import Workspace
 from btp.report.gallery import draw_gallery, shown_methods
 from btp.report.provenance import parse
-from btp.report.sections import Request, Section, section_of_one, sections_of
+from btp.report.request import Request
+from btp.report.sections import Section, section_of_one, sections_of
 from btp.report.speed import read_speed
 from btp.report.summary import explain_in, printed, write_report
 

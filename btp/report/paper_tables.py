@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from btp.experiments.baselines import BASELINES
 from btp.experiments.protocol import POINTS, VARIANTS
 from btp.experiments.record import RunRecord
 from btp.report import footnotes, paper
 from btp.report.evidence import Evidence
+from btp.report.table_parts import (
+    baseline_rows,
+    category_columns,
+    heading,
+    notes_of,
+    ours_beside,
+    remarks_of,
+)
 from btp.report.tables import (
     DEVIATIONS,
     MEAN,
@@ -47,17 +54,17 @@ def _table1(evidence: Evidence) -> list[Table]:
         make = partial(_by_category, metric=metric, categories=evidence.categories)
         as_printed = [row for row in printed if row.kind == "paper"]
         rows = [row for row in printed if row.kind == "quoted"]
-        rows += _baseline_rows(evidence, make)
-        rows += _ours_beside("ours", "BTP, ours", make(runs), as_printed)
+        rows += baseline_rows(evidence, make)
+        rows += ours_beside("ours", "BTP, ours", make(runs), as_printed)
         table = Table(
             "1",
             metric,
-            f"Table 1, {TITLES[metric]} by test category, %: {_where(evidence)}",
+            f"Table 1, {TITLES[metric]} by test category, %: {heading(evidence)}",
             "method",
-            _columns(evidence.categories) | (DEVIATIONS if runs else {}),
+            category_columns(evidence.categories) | (DEVIATIONS if runs else {}),
             rows,
-            _notes(evidence, runs, table="1"),
-            _remarks(evidence, runs, evidence.missing(evidence.train_cats)),
+            notes_of(evidence, runs, table="1"),
+            remarks_of(evidence, runs, evidence.missing(evidence.train_cats)),
             inline_std=False,
             grouped=True,
         )
@@ -79,8 +86,8 @@ def _table2(evidence: Evidence) -> list[Table]:
     if len(ours) < 2 and (ours or evidence.dataset != "real3d"):
         return []
     runs = evidence.of(categories)
-    notes = _notes(evidence, runs, table="2")
-    remarks = _remarks(evidence, runs, evidence.missing(categories))
+    notes = notes_of(evidence, runs, table="2")
+    remarks = remarks_of(evidence, runs, evidence.missing(categories))
     parts = {"ours": ours}
     if evidence.dataset == "real3d":
         printed = paper.table2()
@@ -97,9 +104,9 @@ def _table2(evidence: Evidence) -> list[Table]:
         Table(
             "2",
             part,
-            f"Table 2, P-AUROC, %, {named[part]}: {_where(evidence)}",
+            f"Table 2, P-AUROC, %, {named[part]}: {heading(evidence)}",
             "trained on ↓, tested on →",
-            _columns(categories) | (over_seeds if part == "ours" else {}),
+            category_columns(categories) | (over_seeds if part == "ours" else {}),
             rows,
             notes if part == "ours" else (),
             remarks if part == "ours" else (),
@@ -124,11 +131,11 @@ def _table3(evidence: Evidence) -> list[Table]:
     columns = {metric: TITLES[metric] for metric in metrics}
     if rows:
         columns["printed_pro"] = "P-PRO, printed"
-    rows += _baseline_rows(evidence, make)
+    rows += baseline_rows(evidence, make)
     as_printed = [row for row in printed if row.kind == "paper"]
     update = [row for row in others if row.kind == "paper"]
     cells = make(runs)
-    rows += _ours_beside("ours", "BTP, ours", cells, as_printed)
+    rows += ours_beside("ours", "BTP, ours", cells, as_printed)
     rows += update
     if runs and evidence.recipe.name.partition(",")[0] == "release":
         ours = Row("ours-update", "BTP, ours", cells)
@@ -136,12 +143,12 @@ def _table3(evidence: Evidence) -> list[Table]:
     main = Table(
         "3",
         "",
-        f"Table 3, mean over test categories, %: {_where(evidence)}",
+        f"Table 3, mean over test categories, %: {heading(evidence)}",
         "method",
         columns,
         rows,
-        _notes(evidence, runs, table="3"),
-        _remarks(evidence, runs, evidence.missing(evidence.train_cats)),
+        notes_of(evidence, runs, table="3"),
+        remarks_of(evidence, runs, evidence.missing(evidence.train_cats)),
         inline_std=False,
         grouped=True,
     )
@@ -166,7 +173,7 @@ def _deviations(
     if printed:
         columns |= {"printed": "as printed", "printed_std": "±, as printed"}
     notes = [footnotes.PLUS_MINUS] if printed else []
-    title = f"Table 3, what ± may mean, %: {_where(evidence)}"
+    title = f"Table 3, what ± may mean, %: {heading(evidence)}"
     table = Table("3", "deviations", title, "metric", columns, rows, notes)
     return [replace(table, compares=False, inline_std=False)]
 
@@ -185,12 +192,12 @@ def _table4(evidence: Evidence) -> list[Table]:
         title = variant.replace("_", " ")
         cells = by_metric(runs, ABLATION, evidence.categories)
         theirs = Row(f"{variant}-paper", f"{title}, as printed", printed.get(variant, {}), "paper")
-        rows += _ours_beside(variant, title, cells, [theirs])
+        rows += ours_beside(variant, title, cells, [theirs])
     if len({run.variant for run in found}) < 2 and (evidence.runs or not printed):
         return []
     columns = {metric: TITLES[metric] for metric in ABLATION}
-    title = f"Table 4, modules and losses, %: {_where(evidence)}"
-    notes, remarks = _notes(evidence, found, table="4"), _remarks(evidence, found, missing)
+    title = f"Table 4, modules and losses, %: {heading(evidence)}"
+    notes, remarks = notes_of(evidence, found, table="4"), remarks_of(evidence, found, missing)
     return [Table("4", "", title, "variant", columns, rows, notes, remarks)]
 
 
@@ -209,41 +216,14 @@ def _table5(evidence: Evidence) -> list[Table]:
         theirs = Row(
             f"{n_points}-paper", f"{title}, as printed", printed.get(n_points, {}), "paper"
         )
-        rows += _ours_beside(str(n_points), title, cells, [theirs])
+        rows += ours_beside(str(n_points), title, cells, [theirs])
     if len({run.n_points for run in found}) < 2 and (evidence.runs or not printed):
         return []
     columns = {metric: TITLES[metric] for metric in ABLATION} | {"clouds_per_second": "clouds / s"}
-    notes = [*_notes(evidence, found, table="5"), evidence.speed.note]
-    remarks = _remarks(evidence, found, missing)
-    title = f"Table 5, number of points, %: {_where(evidence)}"
+    notes = [*notes_of(evidence, found, table="5"), evidence.speed.note]
+    remarks = remarks_of(evidence, found, missing)
+    title = f"Table 5, number of points, %: {heading(evidence)}"
     return [Table("5", "", title, "points", columns, rows, notes, remarks)]
-
-
-def _baseline_rows(
-    evidence: Evidence, cells: Callable[[Sequence[RunRecord]], Mapping[str, Cell]]
-) -> list[Row]:
-    """A line for each baseline that was scored."""
-    rows = []
-    for name, baseline in BASELINES.items():
-        records = evidence.baseline(name)
-        if records:
-            title, zero_shot = f"{baseline.title}, ours", not baseline.sees_normal_scans
-            made = cells(records)
-            rows.append(Row(name, title, made, "baseline", baseline.notes, zero_shot))
-    return rows
-
-
-def _ours_beside(
-    name: str, title: str, cells: Mapping[str, Cell], printed: Sequence[Row]
-) -> list[Row]:
-    """Our line, the paper's, and the difference; what has no figure is left out."""
-    ours = Row(name, title, cells)
-    measured = any(not math.isnan(cell.mean) for cell in cells.values())
-    rows = [ours] if measured else []
-    for row in printed:
-        rows += [row] if row.cells else []
-        rows += [difference(ours, row)] if measured and row.cells else []
-    return rows
 
 
 def _by_category(
@@ -252,40 +232,3 @@ def _by_category(
     """A cell for each category, their mean, and the two deviations of that."""
     cells = by_category(runs, metric, categories)
     return cells | deviations(cells[MEAN])
-
-
-def _columns(categories: Sequence[str]) -> dict[str, str]:
-    return {**{category: category for category in categories}, MEAN: "mean"}
-
-
-def _where(evidence: Evidence) -> str:
-    return f"{evidence.dataset}, encoder {evidence.encoder}, recipe {evidence.recipe.name}"
-
-
-def _remarks(evidence: Evidence, runs: Sequence[RunRecord], missing: Sequence[str]) -> list[str]:
-    """What a table lacks; nothing before there are any runs, as the commands say it then."""
-    return footnotes.of_gaps(len(runs), missing) if evidence.runs else []
-
-
-def _notes(evidence: Evidence, runs: Sequence[RunRecord], table: str) -> list[str]:
-    """All footnotes of a table."""
-    seeds = sorted({run.seed for run in runs})
-    notes = footnotes.of_records(runs, evidence.dataset)
-    if runs and table == "2":
-        notes.append(f"Mean over {footnotes.of_seeds(seeds)}.")
-    elif runs:
-        notes.append(footnotes.of_protocol(evidence.train_cats, seeds))
-    notes.append(footnotes.BEST)
-    if table in ("1", "3"):
-        memories = any(BASELINES[name].sees_normal_scans for name in evidence.baselines)
-        notes += [footnotes.BASELINE_SEEDS] if memories else []
-        notes += [footnotes.QUOTED] if evidence.published else []
-    if table == "1" and evidence.dataset == "real3d":
-        notes += [footnotes.HEADERS, footnotes.FISH]
-    if table in ("3", "4", "5"):
-        notes.append(footnotes.P_PRO)
-    if table == "3" and evidence.published:
-        notes += [footnotes.OTHERS_PRO, footnotes.UPDATE]
-    if runs:
-        notes += [*footnotes.of_recipe(evidence.recipe), footnotes.RESOLUTION]
-    return notes
