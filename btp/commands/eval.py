@@ -9,16 +9,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import (
+from btp.commands.settings import script, typed, whole, whole_or_none
+from btp.commands.workspace import (
     commands_from,
     encoder_from,
     on_disk,
     plan_from,
     recipe_of,
-    script,
-    typed,
-    whole,
-    whole_or_none,
     workspace_from,
 )
 from btp.data.catalog import known_categories

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from btp.commands.settings import plain, script, whole, workspace_from
+from btp.commands.settings import plain, script, whole
+from btp.commands.workspace import workspace_from
 from btp.errors import ConfigError
 from btp.experiments.gains import Gain, gains
 from btp.features.store import load_annotated

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import model_from, script
+from btp.commands.settings import script
+from btp.commands.workspace import model_from
 from btp.data.catalog import open_dataset
 from btp.experiments.protocol import train_categories
 from btp.features.store import DiskStore

@@ -6,7 +6,8 @@ import time
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import script, whole, workspace_from
+from btp.commands.settings import script, whole
+from btp.commands.workspace import workspace_from
 
 
 @script("prepare")

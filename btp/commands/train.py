@@ -6,7 +6,8 @@ import time
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import plan_from, script, whole, workspace_from
+from btp.commands.settings import script, whole
+from btp.commands.workspace import plan_from, workspace_from
 from btp.experiments.train_run import train_run
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from btp.commands.settings import model_from, plain, script
+from btp.commands.settings import plain, script
+from btp.commands.workspace import model_from
 from btp.errors import ConfigError
 from btp.experiments.protocol import Plan
 from btp.models.published_weights import fetch, status
