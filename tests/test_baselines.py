@@ -20,9 +20,9 @@ from btp.errors import ConfigError, DataError
 from btp.evaluation import memory
 from btp.evaluation.scoring import METRICS
 from btp.experiments import score_baseline as scoring
-from btp.experiments.baselines import BASELINES, BaselinePlan
+from btp.experiments.baselines import BASELINES, BaselinePlan, check_radii, plan_baselines
 from btp.experiments.protocol import Plan
-from btp.experiments.score_baseline import baseline_scores, score_baseline
+from btp.experiments.score_baseline import baseline_scores, current_record, score_baseline
 from btp.experiments.workspace import Workspace
 from btp.features.store import DiskStore, FeatureSet, FeatureStore, Wanted
 from btp.geometry.fpfh import (
@@ -291,10 +291,10 @@ def test_a_record_says_what_a_baseline_was_measured_with(workspace: Workspace) -
 
 def test_every_baseline_s_footnote_says_whose_it_is_and_both_prompts() -> None:
     for name, baseline in BASELINES.items():
-        (note,) = baseline.notes
+        note = baseline.footnote(None)
         if baseline.sees_normal_scans:
             assert "ours, not the Real3D-AD benchmark's" in note or name == "patchcore_encoder"
-    (zero_shot,) = BASELINES["ulip_zero_shot"].notes
+    zero_shot = BASELINES["ulip_zero_shot"].footnote(None)
     assert all(f'"{text}"' in zero_shot for text in ZERO_SHOT_TEXTS)
 
 
@@ -312,3 +312,41 @@ def test_what_is_missing_is_named(tmp_path: Path, workspace: Workspace) -> None:
     few = plan_of("ulip_linear", "box", recipe=Recipe().changed(batch_size=99))
     with pytest.raises(DataError, match="8 scans do not fill one batch of 99"):
         list(baseline_scores(few, workspace))
+
+
+def test_fpfh_s_radii_can_be_in_the_scans_own_unit(workspace: Workspace, tmp_path: Path) -> None:
+    dataset = workspace.dataset
+    apart = DiskStore(tmp_path, workspace.model, POINTS)
+    usual = apart.load(dataset, "egg", "test", Wanted(point_fpfh=True))
+    chosen = apart.load(dataset, "egg", "test", Wanted(point_fpfh=True, fpfh_radii=(0.5, 1.0)))
+    assert usual.features.point_fpfh is not None and chosen.features.point_fpfh is not None
+    assert not torch.equal(usual.features.point_fpfh, chosen.features.point_fpfh)
+    points = dataset.read(chosen.samples[1]).points
+    unit, _, scale = normalise(points)
+    rows = ((chosen.features.points[1].numpy()[:, None] - unit) ** 2).sum(-1).argmin(1)
+    expected = fpfh(unit, 0.5 / scale, NORMAL_LIMIT, 1.0 / scale, FEATURE_LIMIT, rows=rows)
+    np.testing.assert_allclose(
+        chosen.features.point_fpfh[1].float(), expected, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_memory_with_radii_of_its_own_is_another_record(workspace: Workspace) -> None:
+    plan = dataclasses.replace(plan_of("btf"), fpfh_radii=(0.5, 1.0))
+    record = score_baseline(plan, workspace)
+    assert record.fpfh_radii == (0.5, 1.0)
+    assert record.folder.endswith("/btf/any,n_points=128,fpfh_radii=0.5-1/untrained/seed1")
+    assert record.command.endswith("run_missing=true 'fpfh_radii=[0.5,1]'")
+    assert workspace.run(plan).record(workspace.dataset.name) == record
+    assert current_record(plan, workspace) == record
+    assert record.categories != score_baseline(plan_of("btf"), workspace).categories
+    planned = plan_baselines(("1",), plan.settings, CATEGORIES, [1], (0.5, 1.0))
+    assert {each.name for each in planned if each.fpfh_radii} == {"btf", "patchcore_fpfh"}
+    assert "0.5 (normals) and 1 in the scans' units" in plan.baseline.footnote((0.5, 1.0))
+
+
+@pytest.mark.parametrize("given", [[1.0], [2.0, 1.0], [0.0, 1.0], ["a", 1.0]])
+def test_radii_that_are_none_are_refused(given: list[Any]) -> None:
+    with pytest.raises(ConfigError, match="expected two positive numbers in the scans' units"):
+        check_radii(given)
+    assert check_radii(None) is None
+    assert check_radii([1, 2.5]) == (1.0, 2.5)

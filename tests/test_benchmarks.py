@@ -77,4 +77,5 @@ def test_every_command_and_table_of_a_benchmark(
 
     one = run("eval.py", f"run={detector}", "rescore=true", "thresholds=200")
     assert "200 thresholds" in one
+    run("eval.py", "table=3", "run_missing=true", "recipe=paper", "fpfh_radii=[0.5,1.0]")
     run("gains.py", "alternatives=['object_score=max']", "across=true")

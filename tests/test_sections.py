@@ -71,6 +71,19 @@ def test_baselines_of_the_section_s_settings_stand_beside_its_runs() -> None:
     assert left_out == []
 
 
+def test_of_baselines_with_fpfh_those_of_the_wanted_radii_are_shown() -> None:
+    usual = changed(baseline("btf", box=0.1), recipe=None)
+    chosen = changed(usual, fpfh_radii=(1.0, 2.5))
+    encoder = changed(usual, baseline="patchcore_encoder")
+    for radii, shown in ((None, usual), ((1.0, 2.5), chosen)):
+        request = replace(REQUEST, fpfh_radii=radii)
+        (part,), left_out = sections_of([*RUNS, usual, chosen, encoder], request)
+        assert part.evidence.baselines == {"btf": [shown], "patchcore_encoder": [encoder]}
+        assert left_out == []
+        notes = [note for table in part.tables for row in table.rows for note in row.notes]
+        assert any("are 1 (normals) and 2.5 in" in note for note in notes) == (radii is not None)
+
+
 def test_a_baseline_that_was_measured_otherwise_is_named() -> None:
     memory = changed(baseline("btf", box=0.1), recipe=None, text_fingerprint="other")
     odd = [

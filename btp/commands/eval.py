@@ -19,6 +19,7 @@ from btp.commands.workspace import (
     workspace_from,
 )
 from btp.data.catalog import known_categories
+from btp.experiments.baselines import check_radii
 from btp.experiments.campaign import Campaign
 from btp.experiments.protocol import TABLES, TRAINED_VARIANTS, check_table, seeds_from
 from btp.experiments.runs import Run, find_runs, read_records
@@ -89,6 +90,7 @@ def request_from(config: DictConfig) -> Request:
         n_points=whole(config, "n_points"),
         wanted=plan_from(config, config.dataset.name) if typed("recipe") else None,
         pro=config.pro,
+        fpfh_radii=check_radii(config.fpfh_radii),
         commands=commands_from(config),
         speed=read_speed(Path(config.outputs), encoder),
     )
@@ -118,7 +120,8 @@ def complete(campaign: Campaign, request: Request, config: DictConfig) -> None:
     assert request.wanted is not None, "run_missing wants a recipe"
     variants = TRAINED_VARIANTS if "4" in request.numbers else ("full",)
     recipes = {variant: recipe_of(config, variant) for variant in variants}
-    campaign.complete(request.numbers, request.wanted, recipes, request.seeds or seeds_from(1))
+    seeds = request.seeds or seeds_from(1)
+    campaign.complete(request.numbers, request.wanted, recipes, seeds, request.fpfh_radii)
 
 
 def draw(sections: Iterable[Section], workspace: Workspace, report: Path) -> list[Path]:

@@ -10,6 +10,26 @@ from btp.errors import ConfigError
 from btp.experiments.protocol import Plan, train_categories
 from btp.experiments.runs import BASELINES_FOLDER, Run
 
+Radii = tuple[float, float]
+"""Of the neighbourhoods for FPFH's normals and features, in the scans' own unit."""
+
+
+def check_radii(given: Sequence[float] | None) -> Radii | None:
+    """Return a setting of FPFH's radii as it is kept.
+
+    Raises:
+        ConfigError: if it is not two positive numbers, the smaller first.
+    """
+    if given is None:
+        return None
+    numbers = [value for value in given if isinstance(value, int | float)]
+    if len(numbers) != len(given) or len(given) != 2 or not 0 < numbers[0] <= numbers[1]:
+        raise ConfigError(
+            f"fpfh_radii is {list(given)}; expected two positive numbers in the scans' units, the "
+            "normals' first, such as [1.0,2.5], or null"
+        )
+    return float(given[0]), float(given[1])
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -21,67 +41,68 @@ class Baseline:
         sees_normal_scans: compares with normal training scans of the tested category, so it is
             not zero-shot.
         needs_training: is trained on one annotated category, which it is then not tested on.
-        notes: footnotes of its line in a table: how it differs from what the name may suggest.
+        reads_fpfh: describes points by FPFH, whose radii may be given.
+        note: footnote of its line in a table: how it differs from what the name may suggest;
+            "{radii}" stands for how FPFH's radii were chosen.
     """
 
     name: str
     title: str
     sees_normal_scans: bool = False
     needs_training: bool = False
-    notes: tuple[str, ...] = ()
+    reads_fpfh: bool = False
+    note: str = ""
+
+    def footnote(self, fpfh_radii: Radii | None) -> str:
+        """Return the footnote of its line in a table."""
+        radii = "FPFH's radii follow each scan's point spacing instead of being millimetres"
+        if fpfh_radii is not None:
+            radii = "FPFH's radii are {:g} (normals) and {:g} in the scans' units".format(
+                *fpfh_radii
+            )
+        return self.note.format(radii=radii)
 
 
 _OURS = "ours, not the Real3D-AD benchmark's"
-_POINTS = (
-    "points are those sampled from each scan, and FPFH's radii follow each scan's point spacing "
-    "instead of being millimetres"
-)
+_POINTS = "points are those sampled from each scan, and {radii}"
 BASELINES = {
     baseline.name: baseline
     for baseline in (
         Baseline(
             "ulip_zero_shot",
             "ULIP (zero-shot)",
-            notes=(
-                'ULIP (zero-shot): Eq. 1 with the prompts "a point cloud model of a normal '
-                'object." and "a point cloud model of a defective object."; scores objects only.',
-            ),
+            note='ULIP (zero-shot): Eq. 1 with the prompts "a point cloud model of a normal '
+            'object." and "a point cloud model of a defective object."; scores objects only.',
         ),
         Baseline(
             "ulip_linear",
             "ULIP (linear)",
             needs_training=True,
-            notes=(
-                "ULIP (linear): one linear layer and a layer norm on the encoder's last tap, "
-                "normalised, against the recipe's fixed prompts at Eq. 1's temperature (Fig. 3).",
-            ),
+            note="ULIP (linear): one linear layer and a layer norm on the encoder's last tap, "
+            "normalised, against the recipe's fixed prompts at Eq. 1's temperature (Fig. 3).",
         ),
         Baseline(
             "btf",
             "BTF (FPFH)",
             sees_normal_scans=True,
-            notes=(
-                f"BTF (FPFH): {_OURS}: as there an object's score is reweighted by the neighbours "
-                f"without the nearest, but {_POINTS}.",
-            ),
+            reads_fpfh=True,
+            note=f"BTF (FPFH): {_OURS}: as there an object's score is reweighted by the neighbours "
+            f"without the nearest, but {_POINTS}.",
         ),
         Baseline(
             "patchcore_fpfh",
             "PatchCore (FPFH)",
             sees_normal_scans=True,
-            notes=(
-                f"PatchCore (FPFH): {_OURS}: as there at most 10,000 points are kept, and an "
-                f"object's score is the maximum, but scans are not registered, {_POINTS}.",
-            ),
+            reads_fpfh=True,
+            note=f"PatchCore (FPFH): {_OURS}: as there at most 10,000 points are kept, and an "
+            f"object's score is the maximum, but scans are not registered, {_POINTS}.",
         ),
         Baseline(
             "patchcore_encoder",
             "PatchCore (encoder)",
             sees_normal_scans=True,
-            notes=(
-                "PatchCore (encoder): ours, of no benchmark: the encoder's taps of patches, a "
-                "quarter of them kept, and object scores by PatchCore's Eq. 7.",
-            ),
+            note="PatchCore (encoder): ours, of no benchmark: the encoder's taps of patches, a "
+            "quarter of them kept, and object scores by PatchCore's Eq. 7.",
         ),
     )
 }
@@ -94,6 +115,7 @@ class BaselinePlan:
     Attributes:
         name: in `BASELINES`.
         settings: dataset, recipe and seed; its train category counts if the baseline is trained.
+        fpfh_radii: of FPFH, where the baseline reads it; None for multiples of the point spacing.
 
     Raises:
         ConfigError: an unknown name, or no train category where one is needed.
@@ -101,6 +123,7 @@ class BaselinePlan:
 
     name: str
     settings: Plan
+    fpfh_radii: Radii | None = None
 
     def __post_init__(self) -> None:
         if self.name not in BASELINES:
@@ -127,12 +150,18 @@ class BaselinePlan:
         plan = replace(self.settings, bfloat16=None)
         if self.baseline.sees_normal_scans:  # these know of no recipe
             plan = replace(plan, recipe=replace(plan.recipe, name="any", variant="full"))
-        folder = Path(outputs, plan.dataset, encoder, BASELINES_FOLDER, self.name, plan.label)
+        radii = self.fpfh_radii
+        label = plan.label + ("" if radii is None else ",fpfh_radii={:g}-{:g}".format(*radii))
+        folder = Path(outputs, plan.dataset, encoder, BASELINES_FOLDER, self.name, label)
         return Run(folder / (self.train_cat or "untrained") / f"seed{plan.seed}")
 
 
 def plan_baselines(
-    tables: Sequence[str], base: Plan, categories: Sequence[str], seeds: Sequence[int]
+    tables: Sequence[str],
+    base: Plan,
+    categories: Sequence[str],
+    seeds: Sequence[int],
+    fpfh_radii: Radii | None = None,
 ) -> list[BaselinePlan]:
     """List the baselines that tables need: those that are trained on each training category.
 
@@ -149,5 +178,6 @@ def plan_baselines(
         if BASELINES[name].needs_training:
             some = train_categories(base.dataset, categories)
             chosen = [(category, seed) for seed in seeds for category in some]
-        plans += [BaselinePlan(name, replace(base, train_cat=c, seed=s)) for c, s in chosen]
+        radii = fpfh_radii if BASELINES[name].reads_fpfh else None
+        plans += [BaselinePlan(name, replace(base, train_cat=c, seed=s), radii) for c, s in chosen]
     return plans

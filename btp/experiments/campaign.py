@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from btp.errors import BTPError
-from btp.experiments.baselines import BaselinePlan, plan_baselines
+from btp.experiments.baselines import BaselinePlan, Radii, plan_baselines
 from btp.experiments.protocol import Plan, plan_tables
 from btp.experiments.record import RunRecord
 from btp.experiments.runs import Run, find_runs, find_scored_baselines
@@ -60,6 +60,7 @@ class Campaign:
         base: Plan,
         recipes: Mapping[str, Recipe],
         seeds: Sequence[int],
+        fpfh_radii: Radii | None = None,
     ) -> None:
         """Train and score what tables lack, baselines included.
 
@@ -68,10 +69,11 @@ class Campaign:
             base: settings; train category, seed and recipe are replaced.
             recipes: by variant; those that the tables need.
             seeds: of each cell.
+            fpfh_radii: of the baselines that read FPFH; None for multiples of the spacing.
         """
         categories = self.workspace.dataset.categories
         plans = plan_tables(tables, base, categories, recipes, seeds)
-        baselines = plan_baselines(tables, base, categories, seeds)
+        baselines = plan_baselines(tables, base, categories, seeds, fpfh_radii)
         self.say(f"{len(plans)} runs and {len(baselines)} baselines, finished ones included")
         # n_points by n_points: the first ones share their features with the baselines
         self.train_and_score([plan for plan in plans if plan.n_points == base.n_points])

@@ -49,6 +49,8 @@ class RunRecord:
         repeated: category -> number of scans too small to be sampled without repetition.
         btp, torch: versions.
         device: that scored.
+        fpfh_radii: of a baseline that reads FPFH, in the scans' units; None for multiples of each
+            scan's point spacing.
     """
 
     folder: str
@@ -78,6 +80,7 @@ class RunRecord:
     btp: str
     torch: str
     device: str
+    fpfh_radii: tuple[float, float] | None = None
 
     @property
     def variant(self) -> str:

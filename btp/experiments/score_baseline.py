@@ -72,6 +72,7 @@ def score_baseline(
         loss=None,
         command=workspace.commands.baseline(plan),
         thresholds=thresholds,
+        fpfh_radii=plan.fpfh_radii,
         **circumstances(workspace),
         **measure(baseline_scores(plan, workspace), thresholds),
     )
@@ -135,7 +136,7 @@ def _by_memory(plan: BaselinePlan, workspace: Workspace, category: str) -> Categ
         )
     store = workspace.store(plan.settings.n_points, plan.settings.sampling_seed)
     how = _MEMORIES[plan.name]
-    wanted = Wanted(point_fpfh=how["describe"] is not memory.patch_taps)
+    wanted = Wanted(point_fpfh=plan.baseline.reads_fpfh, fpfh_radii=plan.fpfh_radii)
     normal = store.load(dataset, category, "train", wanted)
     bank = memory.remember(normal, seed=plan.settings.seed, device=device, **how)
     return score(bank, store.load(dataset, category, "test", wanted), device)

@@ -109,4 +109,4 @@ def _scores(record: RunRecord, workspace: Workspace) -> Iterable[CategoryScores]
         return evaluate(detector, dataset, workspace.store(*sampling), seen)
     recipe = record.recipe or Recipe()
     plan = Plan(dataset.name, record.train_cat or "", record.seed, recipe, *sampling)
-    return baseline_scores(BaselinePlan(record.baseline, plan), workspace)
+    return baseline_scores(BaselinePlan(record.baseline, plan, record.fpfh_radii), workspace)

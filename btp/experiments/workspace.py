@@ -60,7 +60,9 @@ class Commands:
 
     def baseline(self, plan: BaselinePlan) -> str:
         """Return the command line that scores a baseline, among others."""
-        return self.complete("3", plan.settings, plan.settings.seed - FIRST_SEED + 1)
+        command = self.complete("3", plan.settings, plan.settings.seed - FIRST_SEED + 1)
+        radii = plan.fpfh_radii
+        return command if radii is None else command + " 'fpfh_radii=[{:g},{:g}]'".format(*radii)
 
     def evaluate(self) -> str:
         """Return the command line that scores what there is."""

@@ -177,20 +177,29 @@ class ScanEntries:
         layout = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
         return find_entry(entry_path(self.root, f"fpfh-{fpfh_cloud}", self.key, layout), make)
 
-    def point_fpfh(self, described: NDArray[np.float32] | None = None) -> Entry:
+    def point_fpfh(
+        self,
+        described: NDArray[np.float32] | None = None,
+        radii: tuple[float, float] | None = None,
+    ) -> Entry:
         """Return FPFH [N, 33] of the sampled points on the dense cloud, in 16 bit.
 
         Args:
             described: [N, 33], where it was computed already.
+            radii: for normals and features, in the scan's own unit; None for multiples of its
+                point spacing.
         """
 
         def make() -> Entry:
             known = described
             if known is None:
-                known = dense_fpfh(self.prepared.dense, self.prepared.rows)
+                scale = self.prepared.scale
+                scaled = None if radii is None else (radii[0] / scale, radii[1] / scale)
+                known = dense_fpfh(self.prepared.dense, self.prepared.rows, radii=scaled)
             return {"point_fpfh": torch.from_numpy(known).half()}
 
-        return find_entry(entry_path(self.root, "fpfh-points", self.key), make)
+        key = (self.key,) if radii is None else (self.key, radii)
+        return find_entry(entry_path(self.root, "fpfh-points", *key), make)
 
 
 def _first_known(entry: Entry | None, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -22,11 +22,14 @@ class Wanted:
         fpfh_cloud: FPFH targets of the patches, on the "sampled" or the "dense" cloud (D8); None
             for none.
         point_fpfh: FPFH of each sampled point, on the dense cloud.
+        fpfh_radii: of that, for normals and features in the scans' own unit; None for multiples
+            of each scan's point spacing.
     """
 
     surface: bool = False
     fpfh_cloud: str | None = None
     point_fpfh: bool = False
+    fpfh_radii: tuple[float, float] | None = None
 
     def covers(self, other: Wanted) -> bool:
         """Tell whether a set of these serves where others were asked for."""
@@ -34,14 +37,16 @@ class Wanted:
             self.surface >= other.surface
             and other.fpfh_cloud in (None, self.fpfh_cloud)
             and self.point_fpfh >= other.point_fpfh
+            and (not other.point_fpfh or self.fpfh_radii == other.fpfh_radii)
         )
 
     def joined(self, other: Wanted) -> Wanted:
-        """Ask for both; of two clouds for FPFH targets, for the other's."""
+        """Ask for both; of two settings of FPFH, for the other's."""
         return Wanted(
             self.surface or other.surface,
             other.fpfh_cloud or self.fpfh_cloud,
             self.point_fpfh or other.point_fpfh,
+            other.fpfh_radii if other.point_fpfh else self.fpfh_radii,
         )
 
 

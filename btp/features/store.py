@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -131,7 +132,8 @@ class DiskStore:
             if wanted.fpfh_cloud is not None:
                 made.append(self._targets(scans, made, wanted.fpfh_cloud, f"fpfh {title}"))
             if wanted.point_fpfh:
-                made.append(self._threaded(scans, f"fpfh {title}", ScanEntries.point_fpfh))
+                described = partial(ScanEntries.point_fpfh, radii=wanted.fpfh_radii)
+                made.append(self._threaded(scans, f"fpfh {title}", described))
         return joined(category, samples, _merged(made))
 
     def _lock_path(self, title: str) -> Path:

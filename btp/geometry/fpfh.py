@@ -134,10 +134,11 @@ def dense_fpfh(
     *,
     max_points: int = DENSE_POINTS,
     seed: int = 0,
+    radii: tuple[float, float] | None = None,
 ) -> NDArray[np.float32]:
     """Describe the sampled points by their neighbourhood in the raw cloud.
 
-    FPFH depends on angles and on ratios of distances only, and the radii follow the spacing, so
+    FPFH depends on angles and on ratios of distances only, so while the radii follow the spacing
     the unit of the cloud does not matter.
 
     Args:
@@ -146,6 +147,8 @@ def dense_fpfh(
         max_points: a larger cloud is thinned at random to about this many points, of which the
             sampled ones are always part.
         seed: of the thinning.
+        radii: of the neighbourhoods for normals and for features, in the points' unit; None for
+            multiples of the points' spacing.
 
     Returns:
         float32 [N, 33].
@@ -157,15 +160,10 @@ def dense_fpfh(
         drawn = np.random.default_rng(seed).choice(len(points), max_points, replace=False)
         kept = np.union1d(drawn, sampled)
         points, sampled = points[kept], np.searchsorted(kept, sampled)
-    unit = spacing(points)
-    return fpfh(
-        points,
-        NORMAL_SPACINGS * unit,
-        NORMAL_LIMIT,
-        FEATURE_SPACINGS * unit,
-        FEATURE_LIMIT,
-        rows=sampled,
-    )
+    if radii is None:
+        unit = spacing(points)
+        radii = NORMAL_SPACINGS * unit, FEATURE_SPACINGS * unit
+    return fpfh(points, radii[0], NORMAL_LIMIT, radii[1], FEATURE_LIMIT, rows=sampled)
 
 
 def _checked(points: NDArray[np.floating]) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from btp.experiments.baselines import BASELINES, Radii
 from btp.experiments.protocol import TABLES, seeds_from
 from btp.experiments.record import RunRecord
 from btp.report.agreement import agreeing, baselines_beside, by_recipe, by_variant, full_recipe
@@ -50,6 +51,7 @@ def sections_of(records: Sequence[RunRecord], request: Request) -> tuple[list[Se
     sections, left_out = [], []
     runs = [record for record in records if record.baseline is None]
     baselines = [record for record in records if record.baseline is not None]
+    chosen_baselines = [each for each in baselines if _has_radii(each, request.fpfh_radii)]
     for group in by_recipe(runs).values():
         used, remarks = agreeing(group)
         left_out += remarks
@@ -59,10 +61,16 @@ def sections_of(records: Sequence[RunRecord], request: Request) -> tuple[list[Se
         if wanted and chosen != (wanted.recipe.name, wanted.sampling_seed):
             continue
         seeds = request.seeds or sorted({run.seed for run in used})
-        beside, remarks = baselines_beside(used, baselines, seeds, request.n_points)
+        beside, remarks = baselines_beside(used, chosen_baselines, seeds, request.n_points)
         left_out += remarks
         sections.append(section(_evidence(request, seeds, used, beside), request))
     return sections or [_without_runs(request)], left_out
+
+
+def _has_radii(record: RunRecord, wanted: Radii | None) -> bool:
+    """Whether a baseline has the wanted radii of FPFH, if it reads FPFH at all."""
+    reads_fpfh = record.baseline is not None and BASELINES[record.baseline].reads_fpfh
+    return not reads_fpfh or record.fpfh_radii == wanted
 
 
 def _without_runs(request: Request) -> Section:
@@ -97,6 +105,7 @@ def _evidence(
         n_points=request.n_points,
         pro=request.pro or usual,
         speed=request.speed,
+        fpfh_radii=request.fpfh_radii,
     )
 
 

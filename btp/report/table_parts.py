@@ -22,7 +22,8 @@ def baseline_rows(
         if records:
             title, zero_shot = f"{baseline.title}, ours", not baseline.sees_normal_scans
             made = cells(records)
-            rows.append(Row(name, title, made, "baseline", baseline.notes, zero_shot))
+            notes = [baseline.footnote(evidence.fpfh_radii)]
+            rows.append(Row(name, title, made, "baseline", notes, zero_shot))
     return rows
 
 
