@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 N_POINTS = 2048
 """Points sampled from each scan, unless a setting says otherwise (paper, Sec. 4.2)."""
+ALONE = "alone"
+"""How a scan is judged that is compared with no other."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class Prediction:
         repeated: the scan had fewer points than are sampled, so it was sampled with repetition.
         spacing: 95 % of the scan's points lie this near to one that the model saw, in the scan's
             units. A defect that is not several times as wide can be missed.
+        judged: by what: "alone", "together with 23 scans", "against 4 good scans", or both.
     """
 
     name: str
@@ -149,3 +152,4 @@ class Prediction:
     object_score: float
     repeated: bool
     spacing: float
+    judged: str = ALONE

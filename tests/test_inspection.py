@@ -24,8 +24,9 @@ from btp.data.formats import read_points, write_ply
 from btp.data.formats.ply import decode_ply_points
 from btp.data.reading import SURFACE_POINTS
 from btp.errors import ConfigError, DataError
+from btp.inspect.calibrate import calibrate_on
 from btp.inspect.calibration import Calibration, alarm_threshold
-from btp.inspect.folder import calibrate_on, chosen_coverage, exit_code, score_folder
+from btp.inspect.folder import chosen_coverage, exit_code, score_folder
 from btp.inspect.outputs import ScanOutputs, ScanResult
 from btp.inspect.overlap import work_ahead
 from btp.inspect.predictor import COVERAGE, Inspector
@@ -496,10 +497,8 @@ def test_the_scripts(
 
     assert run("predict.py", f"input={good}", *settings, where) == 0
     assert "not calibrated, so no verdict" in capsys.readouterr().out
-    assert (
-        run("calibrate.py", f"normal={good}", *settings[:2], "false_alarms=0.2", "coverage=sampled")
-        == 0
-    )
+    alone = ["false_alarms=0.2", "coverage=sampled", "reference=false"]
+    assert run("calibrate.py", f"normal={good}", *settings[:2], *alone) == 0
     shown = capsys.readouterr().out
     assert "4 good scans, 0.2 false alarms asked for" in shown
     assert str(place / "it's mine.calibration.json") in shown

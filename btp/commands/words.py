@@ -25,7 +25,8 @@ from btp.errors import ConfigError
 PATHS = {
     *("calibration", "compare", "convert", "corpus", "dataset.root", "demo", "detector"),
     *("encoder.heads", "encoder.point_weights", "encoder.text_weights", "folder", "input"),
-    *("normal", "out", "outputs", "parts", "path", "run", "scan", "source", "start", "store"),
+    *("normal", "out", "outputs", "parts", "path", "reference", "run", "scan", "source", "start"),
+    "store",
 }
 TEXTS = {"explain", "train_cat"}  # with -m, commas in these are between the runs
 

@@ -50,6 +50,8 @@ class Calibration:
         object: threshold of the object score, above which a scan is DEFECT.
         point: threshold of point scores; `rate` of good scans have any point above it.
         coverage: with which the good scans were scored, and others must be.
+        reference: number of good scans that each was judged against, itself left out, and others
+            must be; 0 if each was judged alone.
     """
 
     detector: str
@@ -58,6 +60,7 @@ class Calibration:
     object: Threshold
     point: Threshold
     coverage: str = "sampled"
+    reference: int = 0
 
     @property
     def scans_needed(self) -> int:

@@ -6,19 +6,23 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import btp
 from btp.data.coverage import COVERAGES, Coverage
 from btp.errors import ConfigError, DataError
-from btp.inspect.calibration import Calibration, calibrate
+from btp.inspect.calibration import Calibration
+from btp.inspect.company import Together
 from btp.inspect.outputs import Provenance, ScanOutputs, ScanResult
 from btp.inspect.overlap import lag_behind, work_ahead, writer_pool
 from btp.inspect.predictor import COVERAGE, Inspector
-from btp.inspect.scan import ReadyScan
+from btp.inspect.reference import GoodScans
 from btp.inspect.scan_files import ScanFiles
 from btp.inspect.score_table import ScoreTable
+from btp.inspect.scorers import AloneScorer, CompanyScorer, Loaded, Scorer
 from btp.runtime.files import file_digest
 from btp.runtime.threads import core_count
+from btp.types import ALONE
 
 UNCALIBRATED = 0.5
 """Point threshold without a calibration: as near to the anomalous prompt as to the normal one."""
@@ -33,6 +37,8 @@ def score_folder(
     workers: int | None = None,
     coverage: Coverage = COVERAGE,
     writers: int | None = None,
+    together: Together = "false",
+    reference: GoodScans | None = None,
 ) -> list[ScanResult]:
     """Score scans one by one, and write their heat maps, pictures and defect regions.
 
@@ -50,26 +56,34 @@ def score_folder(
         coverage: as in `Inspector.predict`.
         writers: writing processes, by default one for two cores, at most eight; 1: a thread here.
             At most workers + writers + 2 scans are in memory.
+        together: whether the scans are judged by one another, see `find_company`.
+        reference: good scans that they are judged against, or None.
 
     Returns:
         The result of each scan, in order.
 
     Raises:
-        DataError: if the results cannot be written. Nothing half-written is left.
+        DataError: if the results cannot be written, nothing half-written is left; or if the
+            reference is of another part.
+        ConfigError: if the scans cannot be judged together.
     """
     settings = (coverage, point_threshold(calibration), pictures, inspector.precision)
+    scorer: Scorer = AloneScorer(inspector, coverage)
+    if together != "false" or reference is not None:
+        scorer = CompanyScorer(inspector, scans, out, coverage, together, reference, workers)
 
-    def read(path: Path) -> tuple[Provenance, ScanResult | ReadyScan]:
-        provenance = Provenance(file_digest(path), inspector.digest, btp.__version__, *settings)
+    def read(path: Path) -> tuple[Provenance, ScanResult | Loaded]:
+        content, key = file_digest(path), scorer.key(path)
+        provenance = Provenance(content, inspector.digest, btp.__version__, *settings, key)
         earlier = ScanOutputs(out, scans.name(path)).read(provenance)
-        return provenance, earlier or inspector.ready(path, coverage)
+        return provenance, earlier or scorer.load(path)
 
     def begin() -> Iterator[Future[ScanResult]]:
         for path, reading in work_ahead(read, scans.paths, workers):
             outputs = ScanOutputs(out, scans.name(path))
             try:
                 provenance, scan = reading.result()
-                scored = inspector.score([scan])[0] if isinstance(scan, ReadyScan) else scan
+                scored = scan if isinstance(scan, ScanResult) else scorer.score(scan, path)
             except DataError as error:
                 scored = ScanResult(outputs.name, error=str(error))
             if isinstance(scored, ScanResult):
@@ -111,27 +125,31 @@ def chosen_coverage(asked: str | None, calibration: Calibration | None = None) -
     return coverage
 
 
-def calibrate_on(
-    inspector: Inspector,
-    scans: ScanFiles,
-    false_alarms: float,
-    workers: int | None = None,
-    coverage: Coverage = COVERAGE,
-) -> Calibration:
-    """Score good scans and set the alarm thresholds by their scores.
+def chosen_together(
+    asked: str, calibration: Calibration | None = None, own_reference: bool = False
+) -> Together:
+    """Choose whether scans are judged by one another: as asked for, and "auto" as calibrated.
+
+    Args:
+        asked: "auto", "true" or "false".
+        calibration: alarm thresholds that the scores are compared with.
+        own_reference: whether good scans are given besides those of the calibration.
 
     Raises:
-        DataError: if a scan is unreadable.
-        ConfigError: if the rate of false alarms is out of range.
+        ConfigError: if it is unknown, or the alarm thresholds hold for other scores.
     """
-    objects, maxima = [], []
-    for _, reading in work_ahead(
-        lambda path: inspector.ready(path, coverage), scans.paths, workers
-    ):
-        scored = inspector.score([reading.result()])[0]
-        objects.append(scored.object_score)
-        maxima.append(float(scored.surface_scores.max()))
-    return calibrate(inspector.digest, objects, maxima, false_alarms, coverage)
+    together = next((way for way in get_args(Together) if way == asked), None)
+    if together is None:
+        raise ConfigError(f"together is {asked!r}; expected {', '.join(get_args(Together))}")
+    if calibration is None:
+        return together
+    if together == "true" or own_reference:
+        was = f"against {calibration.reference} good scans" if calibration.reference else "alone"
+        raise ConfigError(
+            f"the alarm thresholds were set by scans judged {was}, and hold for no other scores; "
+            "leave together and reference out, or give calibration=none to do without thresholds"
+        )
+    return "false"
 
 
 def exit_code(results: list[ScanResult]) -> int:
@@ -151,6 +169,12 @@ def _written(result: ScanResult) -> Future[ScanResult]:
 def _decide(result: ScanResult, calibration: Calibration | None) -> ScanResult:
     if calibration is None or result.object_score is None:
         return result
+    if calibration.reference and result.judged == ALONE:
+        reason = (
+            "no verdict: its extents agree with none of the good scans, so it was judged alone; it "
+            "is another part, or was seen from one side only"
+        )
+        return replace(result, note="; ".join(filter(None, [result.note, reason])))
     threshold = calibration.object.value
     verdict = "DEFECT" if result.object_score > threshold else "OK"
     return replace(result, threshold=threshold, verdict=verdict)

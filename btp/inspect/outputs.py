@@ -37,6 +37,8 @@ class ScanResult:
         max_point_score: in 0..1, over all points that were scored.
         regions: number of defect regions.
         spacing: as in `Prediction`, in the scan's units.
+        judged: by what, as in `Prediction`.
+        group: number of the group of scans of one part that it was judged with; "" for none.
         note: what a reader of the scores should know.
         error: why the scan has no scores.
     """
@@ -49,6 +51,8 @@ class ScanResult:
     max_point_score: float | None = None
     regions: int | None = None
     spacing: float | None = None
+    judged: str = ""
+    group: str = ""
     note: str = ""
     error: str = ""
 
@@ -65,6 +69,7 @@ class Provenance:
         point_threshold: above which points are part of a region.
         picture: whether one was asked for.
         precision: of the products, as in `Inspector`.
+        others: digest of the scans that it was judged by; "" for none.
     """
 
     content: str
@@ -74,6 +79,7 @@ class Provenance:
     point_threshold: float
     picture: bool
     precision: str
+    others: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,8 @@ class ScanOutputs:
             max_point_score=float(values.max()),
             regions=len(regions),
             spacing=scored.spacing,
+            judged=scored.judged,
+            group=scored.group,
             note="; ".join(_notes(scored)),
         )
         # Without the old record, the scan counts as not done until all is written.

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def work_ahead(
-    work: Callable[[Path], T], paths: list[Path], workers: int | None
+    work: Callable[[Path], T], paths: list[Path], workers: int | None, title: str = "scoring"
 ) -> Iterator[tuple[Path, Future[T]]]:
     """Yield each path with its work, in order, while threads begin the next few.
 
@@ -25,11 +25,12 @@ def work_ahead(
         work: done once for each path.
         paths: at most `workers` and one more are in work, or done and not yet taken.
         workers: threads; None for one a core, at most eight.
+        title: of the progress bar.
     """
     workers = workers or min(core_count(), 8)
     pending: deque[tuple[Path, Future[T]]] = deque()
     pool = ThreadPoolExecutor(workers)
-    bar = tqdm(total=len(paths), desc="scoring", unit="scan", disable=None)
+    bar = tqdm(total=len(paths), desc=title, unit="scan", disable=None)
     try:
         for path in paths:
             pending.append((path, pool.submit(work, path)))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from btp.data.reading import RawScan
 from btp.errors import DataError
+from btp.types import ALONE
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ReadyScan:
         valid_rows: int [V, P], row of the nearest sampled point to each of the P valid points.
         repeated: M < N, so points were sampled with repetition.
         spacing: as in `Prediction`.
+        scale: that the surface was divided by, in the scan's units.
     """
 
     scan: RawScan
@@ -34,6 +36,7 @@ class ReadyScan:
     valid_rows: NDArray[np.integer]
     repeated: bool
     spacing: float
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class ScoredScan:
         point_scores: float32 [R], in 0..1; nan at rows that are not valid.
         surface_scores: float32 [M], of the points of `scan.judged`.
         repeated, spacing: as in `ReadyScan`.
+        judged: as in `Prediction`.
+        group: of scans of one part that it was judged with; "" for none.
     """
 
     scan: RawScan
@@ -54,10 +59,15 @@ class ScoredScan:
     surface_scores: NDArray[np.float32]
     repeated: bool
     spacing: float
+    judged: str = ALONE
+    group: str = ""
 
 
 def average_samplings(
-    ready: ReadyScan, objects: NDArray[np.float32], values: NDArray[np.float32]
+    ready: ReadyScan,
+    objects: NDArray[np.float32],
+    values: NDArray[np.float32],
+    judged: str = ALONE,
 ) -> ScoredScan:
     """Average a scan's scores over its samplings and carry them to all its points.
 
@@ -65,6 +75,7 @@ def average_samplings(
         ready: the scan.
         objects: object scores [V].
         values: point scores [V, N].
+        judged: as in `Prediction`.
 
     Raises:
         DataError: if a score is not finite.
@@ -78,9 +89,14 @@ def average_samplings(
     point_scores = np.full(len(scan.points), np.nan, np.float32)
     point_scores[scan.valid] = _mean(values, ready.valid_rows)
     surface_scores = _mean(values, ready.surface_rows)
-    object_score = float(objects.mean())
     return ScoredScan(
-        scan, object_score, point_scores, surface_scores, ready.repeated, ready.spacing
+        scan=scan,
+        object_score=float(objects.mean()),
+        point_scores=point_scores,
+        surface_scores=surface_scores,
+        repeated=ready.repeated,
+        spacing=ready.spacing,
+        judged=judged,
     )
 
 
