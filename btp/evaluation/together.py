@@ -106,7 +106,7 @@ class Judge:
         """Judge a scan; copies of it are left out."""
         weight, evidence, others, good = 0.0, [], 0, 0
         if self.unlabelled is not None and self.weight:
-            distances = self.unlabelled.distances(scan)
+            distances = self.unlabelled.distances(scan)[..., :MOST_OTHERS]
             others, weight = distances.shape[-1], self.weight
             evidence += [standardised(recurring_distance(distances))] if others else []
         if self.good is not None and self.good_weight and self.knows(scan):

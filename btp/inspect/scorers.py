@@ -8,7 +8,8 @@ from typing import Protocol
 from btp.data.coverage import Coverage
 from btp.errors import DataError
 from btp.evaluation.patch_distances import DescribedScan
-from btp.inspect.company import DescribedFolder, Together, find_company
+from btp.inspect.company import Together, find_company
+from btp.inspect.described_folder import DescribedFolder
 from btp.inspect.reference import GoodScans
 from btp.inspect.scan import ReadyScan, ScoredScan
 from btp.inspect.scan_files import ScanFiles
