@@ -179,7 +179,7 @@ def write_users_files(root: Path) -> None:
     """What the README's commands read and a user has: scans, meshes, the authors' files."""
     trimesh.PointCloud(_scan(0, 2500)[0]).export(root / "scan.ply")
     for folder in ("scans", "good_scans"):
-        for i in range(2):
+        for i in range(3):
             write_pcd(root / folder / f"{i}.pcd", _scan(i, 2500)[0])
     (root / "my_meshes").mkdir()
     trimesh.creation.cylinder(1.0, 4.0).export(root / "my_meshes" / "bolt.stl")

@@ -284,7 +284,7 @@ def test_what_is_rounded_by_default_hardly_moves_scores(
     dented: NDArray[np.float64],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("btp.inspect.predictor.gains_by_rounding", lambda device: True)
+    monkeypatch.setattr("btp.inspect.scan_model.gains_by_rounding", lambda device: True)
     full, rounded = inspector.predict(dented), load(detector).predict(dented)
     assert 0 < abs(full.point_scores - rounded.point_scores).max() < 2e-3
     assert rounded.object_score == pytest.approx(full.object_score, abs=2e-3)

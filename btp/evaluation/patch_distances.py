@@ -14,11 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from btp.geometry.points import (
-    gather,
-    knn,
-    patch_centres,
-)
+from btp.geometry.neighbours import knn
+from btp.geometry.patches import gather, patch_centres
 from btp.types import Features
 
 SMOOTHED = 6

@@ -26,7 +26,7 @@ from btp.evaluation.patch_distances import (
     shares_alike,
     standardised,
 )
-from btp.geometry.points import patch_of_uncovered, patches_to_points
+from btp.geometry.patches import patch_of_uncovered, patches_to_points
 
 MOST_OTHERS = 64
 """Scans that one is compared with at most, so that cost grows with the number of scans alone."""
@@ -140,7 +140,7 @@ def point_scores(scan: DescribedScan, patch_logits: Tensor, uncovered: str) -> T
     """Carry patch logits [V, G] to the points as scores in 0..1: [V, N].
 
     A point has the mean score of the patches that hold it, or else that of the "nearest" patch or
-    "zero" (`Recipe.uncovered`).
+    "zero" (`DetectorConfig.uncovered`).
     """
     index, scores = scan.patch_index.long(), patch_logits.sigmoid()
     held = patches_to_points(scores, index, scan.points.shape[1])

@@ -73,7 +73,7 @@ def calibrate_against(
     judge = Judge(good=good, device=inspector.model.device)
     objects, maxima = list[float](), list[float]()
     for ready, own in found:
-        _note(judged_scan(ready, own, judge, inspector.detector.recipe.uncovered), objects, maxima)
+        _note(judged_scan(ready, own, judge, inspector.detector.config.uncovered), objects, maxima)
     thresholds = calibrate(inspector.digest, objects, maxima, false_alarms, coverage)
     if not good:
         return thresholds, None

@@ -118,14 +118,15 @@ def load(
         WeightsError: if there is no such detector, or its encoder's weights have changed since.
     """
     path = detector_path(detector)
-    heads, encoder, about = load_detector(path)
+    trained = load_detector(path)
+    encoder, about = trained.encoder, trained.about
     model = PointLanguageModel(encoder, device)
     if about["encoder_fingerprint"] != model.fingerprint:
         raise WeightsError(
             f"{path}: was trained on encoder {encoder.name} {about['encoder_fingerprint']}, and "
             f"its weights are now {model.fingerprint}; train again, or restore them"
         )
-    return Inspector(heads, model, about["n_points"], file_digest(path), bfloat16)
+    return Inspector(trained.detector, model, about["n_points"], file_digest(path), bfloat16)
 
 
 def detector_path(detector: str | Path) -> Path:

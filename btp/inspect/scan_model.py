@@ -15,13 +15,16 @@ from btp.data.coverage import Coverage, cover
 from btp.data.prepare import prepare
 from btp.data.reading import Scan, read_scan
 from btp.evaluation.patch_distances import DescribedScan, describe_patches
-from btp.geometry.local_geometry import contrast, surface_features
-from btp.geometry.points import batches, nearest_rows
+from btp.geometry.local_geometry import local_geometry, surface_channels
+from btp.geometry.neighbours import nearest_rows
 from btp.inspect.scan import ReadyScan, ScoredScan, average_samplings
 from btp.models.detector import Detector
+from btp.models.fast import for_encoding, for_scoring
 from btp.models.point_language import PointLanguageModel
+from btp.runtime.batches import batches
 from btp.runtime.cuda_graph import Captured
 from btp.runtime.files import file_size
+from btp.runtime.processor import gains_by_rounding
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS, Cloud, Features, Scores
 
@@ -36,7 +39,7 @@ class ScanModel:
     """A trained detector with its encoder: scans in, scores for every point out.
 
     Attributes:
-        precision: of the products: "float32", "bfloat16", or "rounded" (`PointBERT.rounded`).
+        precision: of the products: "float32", "bfloat16", or "rounded" (`fast.accelerated`).
     """
 
     def __init__(
@@ -57,19 +60,21 @@ class ScanModel:
             bfloat16: True to multiply everything in 16 bit. That is faster, and scores move, those
                 of `mini` by up to 0.024, so thresholds must be calibrated with it. False for
                 float32. None for 16 bit where scores move by less than 0.002
-                (`PointBERT.rounded`), on processors that have such products, and float32 elsewhere.
+                (`fast.accelerated`), on processors that have such products, and float32 elsewhere.
         """
         self.detector = detector.to(model.device)
         self.precision = "bfloat16" if bfloat16 else "float32"
-        if bfloat16 is None and model.gains_by_rounding:
+        if bfloat16 is None and gains_by_rounding(model.device):
             self.precision = "rounded"
-        self._folded = self.detector.eval().fold()
+        # the same scores, to rounding, in a fraction of the work
+        self._detector = for_scoring(self.detector.eval())
+        self._encoder = for_encoding(model, rounded=self.precision == "rounded")
         self._captured = Captured(self._model_scores)
         self._captured_patches = Captured(self._model_patches)
         self.model = model
         self.n_points = n_points
         self.digest = digest
-        self.reads_channels = model.reads_surface or detector.recipe.gfcm_input == "surface"
+        self.reads_channels = model.reads_surface or detector.config.reads_surface
 
     def prepared(self, scans: Sequence[Scan], coverage: Coverage) -> Iterator[list[ReadyScan]]:
         """Read and sample scans, some at a time."""
@@ -91,7 +96,7 @@ class ScanModel:
             ConfigError: if `coverage` is not one of `btp.data.coverage.COVERAGES`.
         """
         read = read_scan(scan)
-        prepared = prepare(Cloud(read.surface, name=read.name), self.n_points)
+        prepared = prepare(Cloud(read.judged, name=read.name), self.n_points)
         samplings = cover(prepared, coverage)
         channels = self._channels(prepared.dense, samplings.points)
         valid_rows: NDArray[np.integer] = samplings.nearest
@@ -116,10 +121,9 @@ class ScanModel:
         if not self.reads_channels:
             return None
         # The dense surface is the same for all samplings, and described once.
-        features = surface_features(dense, points.reshape(-1, 3)).reshape(*points.shape[:2], -1)
-        described = np.stack([np.concatenate([each, contrast(each)], 1) for each in features])
+        geometry = local_geometry(dense, points.reshape(-1, 3)).reshape(*points.shape[:2], -1)
         # 16 bit, as the heads saw them while they were trained from the feature store
-        return torch.from_numpy(described).half().float()
+        return torch.from_numpy(surface_channels(geometry)).half().float()
 
     def score(self, batch: Sequence[ReadyScan]) -> list[ScoredScan]:
         """Score prepared scans as one batch.
@@ -185,15 +189,15 @@ class ScanModel:
     def _model(
         self, points: torch.Tensor, channels: torch.Tensor | None
     ) -> tuple[Features, Scores]:
-        half, rounded = self.precision == "bfloat16", self.precision == "rounded"
+        half = self.precision == "bfloat16"
         with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
-            features = self.model.encode(points, channels, rounded=rounded)
-            return features, self._folded(features)
+            features = self._encoder.encode(points, channels)
+            return features, self._detector(features)
 
 
 def _content_digest(ready: ReadyScan) -> str:
     """Identify a scan by its points: 32 hexadecimal digits."""
-    points = np.ascontiguousarray(ready.scan.surface)
+    points = np.ascontiguousarray(ready.scan.judged)
     return hashlib.blake2b(points.tobytes(), digest_size=16).hexdigest()
 
 

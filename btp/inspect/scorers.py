@@ -76,7 +76,7 @@ class CompanyScorer:
         """
         if reference is not None:
             reference.check(inspector.digest, coverage)
-        self.uncovered = inspector.detector.recipe.uncovered
+        self.uncovered = inspector.detector.config.uncovered
         self.folder = DescribedFolder(inspector, scans, out, coverage)
         known, self.errors = self.folder.describe_all(workers)
         self.known = {scan.path: scan for scan in known}

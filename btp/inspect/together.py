@@ -69,7 +69,7 @@ def score_together(
             f"agree with {'those of the scan' if len(scans) == 1 else 'any scan'} within 3 %. "
             "Give good scans of this part, in the same units and seen from all sides"
         )
-    uncovered = inspector.detector.recipe.uncovered
+    uncovered = inspector.detector.config.uncovered
     return [judged_scan(*each, judge, uncovered) for each in zip(ready, described, strict=True)]
 
 
@@ -82,7 +82,7 @@ def judged_scan(
         ready: the scan.
         described: likewise.
         judge: holds the others.
-        uncovered: as in `Recipe`.
+        uncovered: as in `DetectorConfig`.
 
     Raises:
         DataError: if a score is not finite.
