@@ -497,7 +497,7 @@ def test_the_scripts(
 
     assert run("predict.py", f"input={good}", *settings, where) == 0
     assert "not calibrated, so no verdict" in capsys.readouterr().out
-    alone = ["false_alarms=0.2", "coverage=sampled", "reference=false"]
+    alone = ["false_alarms=0.2", "coverage=sampled", "keep_scans=false"]
     assert run("calibrate.py", f"normal={good}", *settings[:2], *alone) == 0
     shown = capsys.readouterr().out
     assert "4 good scans, 0.2 false alarms asked for" in shown
