@@ -256,7 +256,7 @@ def test_folder(own: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("test/notes.docx", "notes.docx: not a cloud; expected files ending in .csv"),
+        ("test/notes.docx", r"notes.docx: not a cloud; expected files ending in \.3mf"),
         ("test/d.ply", "several files are named d; expected one cloud a name"),
         ("GT/e.txt", r"e.txt: a label file for no scan; expected the name of a scan"),
         ("GT/d.csv", r"d.csv: a label file for no scan"),

@@ -25,7 +25,7 @@ from btp.data.formats import (
     write_ply,
 )
 from btp.data.formats.pcd import decode_pcd, encode_pcd
-from btp.data.formats.ply import decode_ply_points, decode_ply_scalars, encode_ply
+from btp.data.formats.ply import decode_ply, decode_ply_scalars, encode_ply
 from btp.errors import DataError
 
 SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0.5]])
@@ -123,9 +123,9 @@ def test_pcd_round_trip(encoding: str, dtype: type) -> None:
 def test_written_pcd_and_ply_are_read_back(points: NDArray) -> None:
     np.testing.assert_array_equal(decode_pcd(encode_pcd(points)), points)
     scores, colors = points[:, 0] * 2, (np.abs(points) % 256).astype(np.uint8)
-    np.testing.assert_array_equal(decode_ply_points(encode_ply(points)), points)
+    np.testing.assert_array_equal(decode_ply(encode_ply(points)).points, points)
     encoded = encode_ply(points, {"score": scores}, colors)
-    np.testing.assert_array_equal(decode_ply_points(encoded), points)
+    np.testing.assert_array_equal(decode_ply(encoded).points, points)
 
 
 @given(clouds(), st.sampled_from([",", " "]))
@@ -182,7 +182,7 @@ def test_ply_keeps_the_shape_far_from_the_origin() -> None:
     for offset, kind in ((1.0, "float"), (1000.0, "double"), (1e6, "double")):
         encoded = encode_ply(near + offset, {"score": np.arange(400.0)})
         assert stored_as(encoded) == kind
-        read = decode_ply_points(encoded)
+        read = decode_ply(encoded).points
         assert np.abs(read - (near + offset)).max() <= 1e-3 * 0.001
         np.testing.assert_array_equal(
             decode_ply_scalars(encoded, ["score"])["score"], np.arange(400.0)
@@ -356,20 +356,20 @@ PCD = pcd(SQUARE.astype(np.float32), "binary")
 BAD = {
     "empty.pcd": (b"", r"empty \(0 bytes\).*7z.*unar"),
     "lfs.ply": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
-    "scan.e57": (b"ASTM", r"'\.e57' are not read; known are " + ", ".join(POINT_SUFFIXES)),
+    "scan.ptx": (b"1 2", r"'\.ptx' are not read; known are " + ", ".join(POINT_SUFFIXES)),
     "cut.pcd": (PCD[:-5], r"holds 67 bytes of points, its header announces 72 \(4 points of 18"),
     "long.pcd": (PCD + PCD[-18:], "holds 90 bytes"),
     "head.pcd": (PCD[:40], "no DATA line"),
     "xy.pcd": (PCD.replace(b"y z", b"y q"), "fields rgb x _ y q, expected x, y and z"),
     "points.pcd": (PCD.replace(b"POINTS 4", b"POINTS 5"), r"POINTS 5, but WIDTH x HEIGHT is 4"),
-    "type.pcd": (PCD.replace(b"TYPE U F", b"TYPE U Q"), "incomplete or inconsistent"),
+    "type.pcd": (PCD.replace(b"TYPE U F", b"TYPE U Q"), "TYPE Q, SIZE 4"),
     "kind.pcd": (PCD.replace(b"DATA binary", b"DATA base64"), "data is 'base64', expected ascii"),
     "rows.pcd": (pcd(SQUARE, "ascii") + b"1 1 1 1 1 1\n", "holds 5 points, its header announces 4"),
     "lzf.pcd": (pcd(SQUARE, "binary_compressed")[:-9], "cut off: [0-9]+ of [0-9]+ compressed"),
     "cut.ply": (encode_ply(SQUARE)[:-1], "cut off: 47 bytes, 4 vertices need 48"),
     "rows.ply": (TEXTS["mesh.ply"][:-10].encode(), "holds 4 rows, its header announces 5"),
     "xy.ply": (encode_ply(SQUARE).replace(b"float z", b"float w"), "properties x, y, w"),
-    "not.ply": (b"PK\x03\x04", "this is not a PLY file"),
+    "not.ply": (b"solid", "this is not a PLY file"),
     "decimal.xyz": (b"1,5 2,5 3,5\n", "line 1 is '1,5 2,5 3,5', expected numbers"),
     "mixed.xyz": (b"1 2 3\n1,2,3\n", "number of columns changed from 3 to 1 at row 2 of numbers"),
     "ragged.xyz": (b"1 2 3\n1 2\n", "number of columns changed from 3 to 2"),
@@ -381,7 +381,7 @@ BAD = {
     "line.obj": (b"v 0 0\n", "line 1 is 'v 0 0'"),
     "cut.off": (TEXTS["mesh.off"][:-8].encode(), "cut off: 5 rows, its header announces 4"),
     "nothing.off": (b"OFF", "not readable as off"),
-    "none.obj": (b"o thing\n", "0 points, none of them finite"),
+    "none.obj": (b"o thing\n", "no points; expected at least one"),
     "object.npy": (npy(np.array([{}], dtype=object)), "not readable as npy"),
     "flat.npy": (npy(np.zeros(9)), r"float64 with shape \[9\]"),
     "features.npz": (npz(features=SQUARE), "arrays features, expected exactly one of points"),
@@ -410,7 +410,7 @@ def test_absent_files_and_folders(tmp_path: Path) -> None:
 
 def test_a_cloud_is_no_mesh(tmp_path: Path) -> None:
     write_pcd(tmp_path / "a.pcd", SQUARE)
-    with pytest.raises(DataError, match=r"'\.pcd' hold no mesh; expected one of \.obj"):
+    with pytest.raises(DataError, match=r"'\.pcd' hold no mesh; expected one of \.3mf"):
         read_mesh(tmp_path / "a.pcd")
     write_ply(tmp_path / "a.ply", SQUARE)
     with pytest.raises(DataError, match="4 vertices and no faces"):

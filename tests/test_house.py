@@ -31,6 +31,7 @@ HEAVY = {
     "onnxruntime",
     "open3d",
     "open_clip",
+    "pye57",
     "sklearn",
     "timm",
     "torchvision",

@@ -21,7 +21,7 @@ from trained import train_tiny
 import btp
 from btp.data.coverage import COVERAGES
 from btp.data.formats import read_points, write_ply
-from btp.data.formats.ply import decode_ply_points
+from btp.data.formats.ply import decode_ply
 from btp.data.reading import SURFACE_POINTS
 from btp.errors import ConfigError, DataError
 from btp.inspect.calibrate import calibrate_on
@@ -171,7 +171,7 @@ def test_what_is_written(
     assert b"property float scalar_region" in heat
     np.testing.assert_array_equal(np.delete(body["f6"], 7), prediction.point_scores)
     assert np.isnan(body["f6"][7])
-    assert np.isnan(decode_ply_points(heat)[7]).all()
+    assert np.isnan(decode_ply(heat).points[7]).all()
     record = json.loads((out / f"{NAMES[0]}.regions.json").read_text("utf-8"))
     above = prediction.point_scores > calibration.point.value
     assert sum(region["points"] for region in record["regions"]) == above.sum() > 0

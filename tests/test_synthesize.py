@@ -69,7 +69,7 @@ def test_bad_folders_and_meshes_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         synthesize(tmp_path / "nothing", out)
     (tmp_path / "readme.txt").write_text("no mesh")
-    with pytest.raises(DataError, match=r"no mesh found; expected files \.obj"):
+    with pytest.raises(DataError, match=r"no mesh found; expected files \.3mf"):
         find_meshes(tmp_path)
     trimesh.creation.box().export(tmp_path / "part.stl")
     trimesh.creation.box().export(tmp_path / "Part.obj")

@@ -201,11 +201,14 @@ class ScanOutputs:
 def _notes(scored: ScoredScan) -> list[str]:
     scan = scored.scan
     notes = []
-    unknown = np.count_nonzero(~scan.valid) - scan.holes
+    unknown = np.count_nonzero(~scan.valid) - scan.holes - scan.far
     if unknown:
         notes.append(f"points without coordinates, and so without a score: {unknown:,}")
     if scan.holes:
         notes.append(f"points at (0, 0, 0), taken for holes and not scored: {scan.holes:,}")
+    if scan.far:
+        notes.append(f"points absurdly far from all others, not scored: {scan.far:,}")
+    notes += scan.notes
     if scan.sampled:
         notes.append(f"coarse mesh: judged by {len(scan.judged):,} points of its surface")
     if scored.repeated:

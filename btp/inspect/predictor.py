@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from btp.data.coverage import Coverage
-from btp.data.reading import Scan
+from btp.data.given import Scan, given_scans
 from btp.errors import WeightsError
 from btp.inspect.reference import GoodScans
 from btp.inspect.scan_model import COVERAGE, ScanModel
@@ -32,34 +33,46 @@ class Inspector(ScanModel):
     @overload
     def predict(
         self,
-        scans: Scan,
+        scans: str | PathLike[str] | NDArray | torch.Tensor,
         coverage: Coverage = ...,
         *,
-        reference: Sequence[Scan] | GoodScans | None = ...,
+        reference: Iterable[Scan] | GoodScans | None = ...,
     ) -> Prediction: ...
 
     @overload
     def predict(
         self,
-        scans: list[Scan],
+        scans: list[Any],
         coverage: Coverage = ...,
         *,
         together: bool = ...,
-        reference: Sequence[Scan] | GoodScans | None = ...,
+        reference: Iterable[Scan] | GoodScans | None = ...,
     ) -> list[Prediction]: ...
+
+    @overload
+    def predict(
+        self,
+        scans: Scan | Iterable[Scan],
+        coverage: Coverage = ...,
+        *,
+        together: bool = ...,
+        reference: Iterable[Scan] | GoodScans | None = ...,
+    ) -> Any: ...
 
     def predict(
         self,
-        scans: Scan | list[Scan],
+        scans: Scan | Iterable[Scan],
         coverage: Coverage = COVERAGE,
         *,
         together: bool = False,
-        reference: Sequence[Scan] | GoodScans | None = None,
-    ) -> Prediction | list[Prediction]:
+        reference: Iterable[Scan] | GoodScans | None = None,
+    ) -> Any:
         """Score one scan or several, each alone, by one another, or against good scans.
 
         Args:
-            scans: a file of any readable format, an array [R, 3] in any unit, or a list of either.
+            scans: the path of a file of any readable format; numbers [R, 3] in any unit, as an
+                array, a tensor or rows; a cloud or mesh of trimesh or Open3D; or several of these
+                in any iterable.
             coverage: "sampled" scores `n_points` of each scan. "dense" scores four times as many,
                 in samplings that are scored one by one and averaged, and takes three times as long.
             together: judge the scans of a list by one another: what recurs in other scans of the
@@ -69,7 +82,7 @@ class Inspector(ScanModel):
                 of them. A scan whose extents agree with none of them is judged alone.
 
         Returns:
-            A prediction, or a list of them. Each has one score for every point, in the scan's
+            A `Prediction`, or for several scans a list of them. Each has one score for every point, in the scan's
             order, and nan for rows that are no measured points; and says how it was judged.
 
         Raises:
@@ -78,27 +91,29 @@ class Inspector(ScanModel):
             ConfigError: if `coverage` is neither "sampled" nor "dense", there are too few scans to
                 judge one another, or the good ones were described by another detector.
         """
-        if isinstance(scans, str | Path | np.ndarray):
-            return self.predict([scans], coverage, together=together, reference=reference)[0]
+        several, single = given_scans(scans)
         if reference is not None and not isinstance(reference, GoodScans):
             reference = self.remember(reference, coverage)
         if together or reference is not None:
-            scored = score_together(self, scans, coverage, together, reference)
+            scored = score_together(self, several, coverage, together, reference)
         else:
-            scored = [one for ready in self.prepared(scans, coverage) for one in self.score(ready)]
-        return [
+            scored = [
+                one for ready in self.prepared(several, coverage) for one in self.score(ready)
+            ]
+        predictions = [
             Prediction(s.scan.name, s.point_scores, s.object_score, s.repeated, s.spacing, s.judged)
             for s in scored
         ]
+        return predictions[0] if single else predictions
 
-    def remember(self, scans: Sequence[Scan], coverage: Coverage = COVERAGE) -> GoodScans:
+    def remember(self, scans: Iterable[Scan], coverage: Coverage = COVERAGE) -> GoodScans:
         """Describe good scans once, for many calls of `predict`.
 
         Raises:
             DataError: if a scan cannot be read or used.
             ConfigError: if there is none, or `coverage` is unknown.
         """
-        return remember(self, scans, coverage)
+        return remember(self, given_scans(scans)[0], coverage)
 
 
 def load(
@@ -111,12 +126,14 @@ def load(
     Args:
         detector: path of a file that scripts/train.py wrote; or the name of a detector that comes
             with the project, a folder in checkpoints/.
-        device: to run on.
+        device: to run on; "auto" is CUDA where there is one.
         bfloat16: as in `Inspector`.
 
     Raises:
         WeightsError: if there is no such detector, or its encoder's weights have changed since.
     """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     path = detector_path(detector)
     trained = load_detector(path)
     encoder, about = trained.encoder, trained.about

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from btp.data.coverage import Coverage, cover
+from btp.data.given import Scan, given_bytes
 from btp.data.prepare import prepare
-from btp.data.reading import Scan, read_scan
+from btp.data.reading import read_scan
 from btp.evaluation.patch_distances import DescribedScan, describe_patches
 from btp.geometry.local_geometry import local_geometry, surface_channels
 from btp.geometry.neighbours import nearest_rows
@@ -23,7 +23,6 @@ from btp.models.fast import for_encoding, for_scoring
 from btp.models.point_language import PointLanguageModel
 from btp.runtime.batches import batches
 from btp.runtime.cuda_graph import Captured
-from btp.runtime.files import file_size
 from btp.runtime.processor import gains_by_rounding
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS, Cloud, Features, Scores
@@ -81,7 +80,7 @@ class ScanModel:
         workers = min(BATCH, core_count())
         for chunk in batches(len(scans), BATCH):
             some = scans[chunk]
-            sizes = [s.nbytes if isinstance(s, np.ndarray) else file_size(Path(s)) for s in some]
+            sizes = [given_bytes(scan) for scan in some]
             yield list(
                 map_within(
                     lambda scan: self.ready(scan, coverage), some, sizes, BYTES_IN_WORK, workers

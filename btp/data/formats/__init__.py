@@ -12,45 +12,42 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from btp.data.formats.arrays import as_points, named_columns, read_npy, read_npz
+from btp.data.formats.content import Content
+from btp.data.formats.e57 import read_e57
+from btp.data.formats.foreign import LONGEST, foreign
 from btp.data.formats.las import decode_las
-from btp.data.formats.mesh import decode_mesh
+from btp.data.formats.obj import decode_obj
+from btp.data.formats.off import decode_off
+from btp.data.formats.packed_meshes import decode_packed_mesh
 from btp.data.formats.pcd import decode_pcd, encode_pcd
-from btp.data.formats.ply import decode_ply_points, decode_ply_scalars, encode_ply
-from btp.data.formats.table import encode_table, read_table
+from btp.data.formats.ply import decode_ply, decode_ply_scalars, encode_ply
+from btp.data.formats.stl import decode_stl
+from btp.data.formats.table import decode_table, encode_table
 from btp.errors import DataError
 from btp.runtime.files import write_atomically
 
-MESH_SUFFIXES = (".obj", ".off", ".ply", ".stl")
-TEXT_SUFFIXES = (".csv", ".txt", ".xyz")
+MESH_SUFFIXES = (".3mf", ".glb", ".obj", ".off", ".ply", ".stl")
+TEXT_SUFFIXES = (".csv", ".pts", ".txt", ".xyz")
 LAS_SUFFIXES = (".las", ".laz")
 POINT_SUFFIXES = tuple(
-    sorted((*MESH_SUFFIXES, *TEXT_SUFFIXES, *LAS_SUFFIXES, ".npy", ".npz", ".pcd"))
+    sorted((*MESH_SUFFIXES, *TEXT_SUFFIXES, *LAS_SUFFIXES, ".e57", ".npy", ".npz", ".pcd"))
 )
-
-_POINT_ARRAYS = ("points", "xyz", "pcd")
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 Points = NDArray[np.floating]
 
 
-def read_points(
-    path: str | Path, on_invalid: Literal["error", "keep", "drop"] = "error"
-) -> NDArray[np.floating]:
-    """Read the points of a cloud, or the vertices of a mesh, in the order of the file.
+def read_content(path: str | Path) -> Content:
+    """Read points, and the faces where the file has any, every row in the order of the file.
 
     Args:
-        path: pcd, ply, obj, stl, off, xyz, txt, csv, npy, npz, and with the extra `las` also las
-            and laz. Text and npy need x, y, z in their first three columns or under these names; an
-            npz names its array points, xyz or pcd, or holds a single unnamed one.
-        on_invalid: what to do with rows that are NaN or infinite, which an organised scan has
-            where the sensor saw nothing: "error", "keep" them, or "drop" them.
+        path: as in `read_points`.
 
     Returns:
-        float32 or float64 [R, 3] as stored, in the file's units, in memory of its own.
+        Rows that are nan or infinite are kept. The points are in memory of their own.
 
     Raises:
-        DataError: missing, empty, cut off or unreadable file; no finite point; non-finite rows
-            under on_invalid="error"; or a las file without the extra.
+        DataError: missing, empty, cut off or unreadable file, or no finite point in it.
     """
     path = Path(path)
     if path.suffix.lower() not in POINT_SUFFIXES:
@@ -59,14 +56,41 @@ def read_points(
             f"{', '.join(POINT_SUFFIXES)}. Convert the file to one of these."
         )
     with _naming(path):
-        points = np.array(_decode_points(path), order="C")
-    finite = _finite_rows(points)
-    if not finite.any():
+        content = _decode(path)
+        points = np.require(content.points, requirements=["C", "W", "O"])
+    if not len(points):
+        raise DataError(f"{path}: no points; expected at least one.")
+    if not _finite_rows(points).any():
         raise DataError(
             f"{path}: {len(points)} points, none of them finite; expected at least one."
         )
+    return Content(points, content.faces, content.notes)
+
+
+def read_points(
+    path: str | Path, on_invalid: Literal["error", "keep", "drop"] = "error"
+) -> NDArray[np.floating]:
+    """Read the points of a cloud, or the vertices of a mesh, in the order of the file.
+
+    Args:
+        path: pcd, ply, obj, stl, off, glb, 3mf, xyz, pts, txt, csv, npy, npz, and with the extras
+            `las` and `e57` also las, laz and e57. Text and npy need x, y, z in their first three
+            columns or under these names; an npz names its array points, xyz or pcd, or holds a
+            single unnamed one.
+        on_invalid: what to do with rows that are NaN or infinite, which an organised scan has
+            where the sensor saw nothing: "error", "keep" them, or "drop" them.
+
+    Returns:
+        float32 or float64 [R, 3] as stored, in the file's units, in memory of its own.
+
+    Raises:
+        DataError: missing, empty, cut off or unreadable file; no finite point; non-finite rows
+            under on_invalid="error"; or a las or e57 file without its extra.
+    """
+    points = read_content(path).points
+    finite = _finite_rows(points)
     if on_invalid == "error":
-        _require_finite(path, finite)
+        _require_finite(Path(path), finite)
     return points[finite] if on_invalid == "drop" else points
 
 
@@ -74,7 +98,7 @@ def read_mesh(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]
     """Read a triangle mesh.
 
     Args:
-        path: obj, stl, off or ply; larger polygons become triangles.
+        path: obj, stl, off, ply, glb or 3mf; larger polygons become triangles.
 
     Returns:
         Vertices float64 [V, 3] in the file's units and order, and triangles int64 [F, 3], F >= 1.
@@ -88,11 +112,8 @@ def read_mesh(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]
             f"{path}: files of kind '{path.suffix}' hold no mesh; expected one of "
             f"{', '.join(MESH_SUFFIXES)}."
         )
-    with _naming(path):
-        data = path.read_bytes()
-        if path.suffix.lower() == ".ply":
-            decode_ply_points(data)  # trimesh does not notice an ascii ply that is cut off
-        vertices, faces = decode_mesh(data, path.suffix.lower())
+    content = read_content(path)
+    vertices, faces = content.points.astype(np.float64), content.faces
     if not len(faces):
         raise DataError(
             f"{path}: {len(vertices)} vertices and no faces; expected a mesh. Read it as points, "
@@ -113,7 +134,7 @@ def read_scalars(
     path = Path(path)
     with _naming(path):
         data = path.read_bytes()
-        return decode_ply_points(data), decode_ply_scalars(data, names)
+        return decode_ply(data).points, decode_ply_scalars(data, names)
 
 
 def read_labelled_points(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -128,7 +149,7 @@ def read_labelled_points(path: str | Path) -> tuple[NDArray[np.float64], NDArray
     """
     path = Path(path)
     with _naming(path):
-        table, _ = read_table(path)
+        table, _ = decode_table(path.read_bytes())
         if table.shape[1] != 4:
             raise ValueError(f"{table.shape[1]} columns, expected four: x y z label")
         labels = table[:, 3]
@@ -145,7 +166,7 @@ def read_labelled_points(path: str | Path) -> tuple[NDArray[np.float64], NDArray
 
 def write_pcd(path: str | Path, points: Points) -> None:
     """Write points [R, 3] as a binary PCD file of float32."""
-    _write(path, encode_pcd(_as_points(points)))
+    _write(path, encode_pcd(as_points(np.asarray(points))))
 
 
 def write_ply(
@@ -166,7 +187,7 @@ def write_ply(
     Raises:
         ValueError: arrays of different lengths.
     """
-    _write(path, encode_ply(_as_points(points), scalars, colors))
+    _write(path, encode_ply(as_points(np.asarray(points)), scalars, colors))
 
 
 def write_labelled_txt(
@@ -180,7 +201,7 @@ def write_labelled_txt(
         labels: [R], True where defective.
         delimiter: "," as in Anomaly-ShapeNet, or " " as in Real3D-AD.
     """
-    _write(path, encode_table(_as_points(points), labels, delimiter))
+    _write(path, encode_table(as_points(np.asarray(points)), labels, delimiter))
 
 
 @contextmanager
@@ -193,71 +214,42 @@ def _naming(path: Path) -> Iterator[None]:
                 "RAR archive; extract it again with unar, or download it again."
             )
         with path.open("rb") as file:
-            start = file.read(len(_LFS_POINTER))
-        if start == _LFS_POINTER:
-            raise DataError(
-                f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` where it "
-                "came from."
-            )
+            start = file.read(LONGEST)
+        if (wrong := foreign(start, path.suffix.lower())) is not None:
+            raise DataError(f"{path}: {wrong}.")
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; check the path.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError as error:
+        raise DataError(f"{path}: needs more memory than there is; thin the scan.") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise DataError(
             f"{path}: not readable as {path.suffix[1:].lower()}: {error}. If the file is damaged, "
             "export or download it again."
         ) from error
 
 
-def _decode_points(path: Path) -> Points:
+def _decode(path: Path) -> Content:
     suffix = path.suffix.lower()
-    if suffix in TEXT_SUFFIXES:
-        return _xyz_columns(*read_table(path))
     if suffix == ".npy":
-        return _as_points(np.load(path, allow_pickle=False))
+        return Content(read_npy(path))
     if suffix == ".npz":
-        return _npz_points(path)
+        return Content(read_npz(path))
+    if suffix == ".e57":
+        return Content(read_e57(path))
     data = path.read_bytes()
+    if suffix in TEXT_SUFFIXES:
+        return Content(named_columns(*decode_table(data)))
     if suffix == ".pcd":
-        return decode_pcd(data)
-    if suffix == ".ply":
-        return decode_ply_points(data)
+        return Content(decode_pcd(data))
     if suffix in LAS_SUFFIXES:
-        return decode_las(data, str(path))
-    vertices, _ = decode_mesh(data, suffix)
-    return vertices
-
-
-def _xyz_columns(table: NDArray[np.float64], names: list[str] | None) -> Points:
-    if names is None:
-        return _as_points(table)
-    if not set("xyz") <= set(names):
-        raise ValueError(f"columns are named {', '.join(names)}, expected x, y and z among them")
-    return table[:, [names.index(axis) for axis in "xyz"]]
-
-
-def _npz_points(path: Path) -> Points:
-    with np.load(path, allow_pickle=False) as arrays:
-        found = [name for name in _POINT_ARRAYS if name in arrays.files]
-        if not found and arrays.files == ["arr_0"]:
-            found = ["arr_0"]
-        if len(found) != 1:
-            raise ValueError(
-                f"holds the arrays {', '.join(arrays.files) or 'none'}, expected exactly one of "
-                f"{', '.join(_POINT_ARRAYS)}; rename the one that holds the points"
-            )
-        return _as_points(arrays[found[0]])
-
-
-def _as_points(array: NDArray) -> Points:
-    if array.ndim != 2 or array.shape[1] < 3 or array.dtype.kind not in "fiu":
-        raise ValueError(
-            f"an array of {array.dtype} with shape {list(array.shape)}, expected numbers of shape "
-            "[R, 3] with x, y, z in the first columns"
-        )
-    return array[:, :3].astype(np.result_type(array.dtype, np.float32), copy=False)
+        return Content(decode_las(data, str(path)))
+    if suffix in (".3mf", ".glb"):
+        return decode_packed_mesh(data, suffix)
+    decoders = {".ply": decode_ply, ".obj": decode_obj, ".off": decode_off, ".stl": decode_stl}
+    return decoders[suffix](data)
 
 
 def _write(path: str | Path, data: bytes) -> None:

@@ -31,6 +31,15 @@ def decode_las(data: bytes, name: str) -> NDArray[np.float64]:
             f"{name}: LAS and LAZ files need packages that are not installed; install the extra "
             "`las`: pip install -e '.[las]' in the project's folder, or pip install 'laspy[lazrs]'"
         ) from error
+    # laspy makes room for as many points as the header says, whatever follows.
+    record = int.from_bytes(data[105:107], "little")
+    points_begin = int.from_bytes(data[96:100], "little")
+    count = int.from_bytes(data[107:111], "little") or int.from_bytes(data[247:255], "little")
+    if name.lower().endswith(".las") and count * record > max(0, len(data) - points_begin):
+        raise ValueError(
+            f"not a whole LAS file (cut off: {max(0, len(data) - points_begin):,} bytes of points, "
+            f"its header announces {count * record:,})"
+        )
     try:
         file = laspy.read(io.BytesIO(data))
         points = np.stack([np.asarray(axis, np.float64) for axis in (file.x, file.y, file.z)], 1)

@@ -1,6 +1,8 @@
 """The PCD format of the Point Cloud Library, versions 0.5 to 0.7, as bytes.
 
-Format: https://pointclouds.org/documentation/tutorials/pcd_file_format.html
+Format: https://pointclouds.org/documentation/tutorials/pcd_file_format.html. Read here, because
+pypcd4 takes a binary file that is cut off between two points for a whole one, and refuses text with
+CRLF, tabs or `-nan(ind)`.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_DATA_LINE = re.compile(rb"^DATA[ \t]+(\w+)[^\n]*\n", re.MULTILINE)
-_KINDS = {"F": "f", "I": "i", "U": "u"}
+from btp.data.formats.text import load_rows, text_lines, without_mark
+
+_DATA_LINE = re.compile(rb"^[ \t]*DATA[ \t]+(\w+)[^\n]*\n", re.MULTILINE | re.IGNORECASE)
+_KINDS = {("F", "4"), ("F", "8"), *((kind, size) for kind in "IU" for size in "1248")}
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class _Header:
     """What the text before the points says: `columns[name]` = (column, byte offset, dtype)."""
 
     columns: dict[str, tuple[int, int, np.dtype]]
+    row_numbers: int
     row_bytes: int
     rows: int
     encoding: str
@@ -69,6 +74,7 @@ def encode_pcd(points: NDArray[np.floating]) -> bytes:
 
 
 def _split(data: bytes) -> tuple[_Header, bytes]:
+    data = without_mark(data)
     match = _DATA_LINE.search(data)
     if match is None:
         raise ValueError("no DATA line, so this is not a PCD file or its header is cut off")
@@ -86,11 +92,22 @@ def _parse(entries: dict[str, list[str]], encoding: str) -> _Header:
     names = [name.lower() for name in entries.get("FIELDS") or entries["COLUMNS"]]
     counts = [int(count) for count in entries.get("COUNT", ["1"] * len(names))]
     columns: dict[str, tuple[int, int, np.dtype]] = {}
+    sizes, kinds = entries["SIZE"], [kind.upper() for kind in entries["TYPE"]]
+    for key, given in (("SIZE", sizes), ("TYPE", kinds), ("COUNT", counts)):
+        if len(given) != len(names):
+            raise ValueError(
+                f"PCD header is inconsistent: {len(names)} FIELDS ({' '.join(names)}), but "
+                f"{len(given)} {key}"
+            )
     column = offset = 0
-    for name, size, kind, count in zip(
-        names, entries["SIZE"], entries["TYPE"], counts, strict=True
-    ):
-        columns[name] = (column, offset, np.dtype(f"<{_KINDS[kind.upper()]}{size}"))
+    for name, size, kind, count in zip(names, sizes, kinds, counts, strict=True):
+        if (kind, size) not in _KINDS or count < 0:
+            raise ValueError(
+                f"PCD header is inconsistent: field {name} has TYPE {kind}, SIZE {size} and COUNT "
+                f"{count}"
+            )
+        # A name that is given twice counts where it comes first.
+        columns.setdefault(name, (column, offset, np.dtype(f"<{kind.lower()}{size}")))
         column += count
         offset += count * int(size)
     if not set("xyz") <= columns.keys():
@@ -99,18 +116,19 @@ def _parse(entries: dict[str, list[str]], encoding: str) -> _Header:
     announced = int(entries.get("POINTS", [str(rows)])[0])
     if rows != announced or rows < 0:
         raise ValueError(f"PCD header says POINTS {announced}, but WIDTH x HEIGHT is {rows}")
-    return _Header(columns, offset, rows, encoding)
+    return _Header(columns, column, offset, rows, encoding)
 
 
 def _ascii_columns(header: _Header, body: bytes) -> list[NDArray]:
-    lines = body.decode("ascii").splitlines()
-    lines = [line for line in lines if line.strip()]
-    if len(lines) != header.rows:
-        raise ValueError(f"PCD holds {len(lines)} points, its header announces {header.rows}")
-    wanted = [column for column, _, _ in header.xyz()]
-    table = (
-        np.loadtxt(lines, dtype=np.float64, usecols=wanted, ndmin=2) if lines else np.empty((0, 3))
-    )
+    rows = sum(not line.isspace() for line in text_lines(body))
+    if rows != header.rows:
+        raise ValueError(f"PCD holds {rows} points, its header announces {header.rows}")
+    table = load_rows(text_lines(body))
+    if rows and table.shape[1] != header.row_numbers:
+        raise ValueError(
+            f"PCD rows hold {table.shape[1]} numbers, its header announces {header.row_numbers}"
+        )
+    table = table[:, [column for column, _, _ in header.xyz()]] if rows else table
     dtype = np.result_type(*(dtype for _, _, dtype in header.xyz()))
     return list(table.astype(dtype).T)
 
@@ -173,6 +191,8 @@ def _lzf_decompress(packed: bytes, size: int) -> bytes:
             start = len(plain) - ((control & 31) << 8) - packed[position] - 1
             position += 1
             _repeat(plain, start, length + 2)
+            if len(plain) > size:
+                break
     except IndexError as error:
         raise ValueError("PCD's compressed points are damaged") from error
     if len(plain) != size:

@@ -1,58 +1,43 @@
-"""The vertices of a PLY file, as bytes: read as they are stored, written with scores and colours.
-
-Format: http://paulbourke.net/dataformats/ply/
-"""
+"""PLY files as bytes: read as they are stored, written with scores and colours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-_TYPES = {
-    **dict.fromkeys(("char", "int8"), "i1"),
-    **dict.fromkeys(("uchar", "uint8"), "u1"),
-    **dict.fromkeys(("short", "int16"), "i2"),
-    **dict.fromkeys(("ushort", "uint16"), "u2"),
-    **dict.fromkeys(("int", "int32"), "i4"),
-    **dict.fromkeys(("uint", "uint32"), "u4"),
-    **dict.fromkeys(("float", "float32"), "f4"),
-    **dict.fromkeys(("double", "float64"), "f8"),
-}
+from btp.data.formats.content import NO_FACES, Content, fans
+from btp.data.formats.ply_layout import (
+    BYTE_ORDERS,
+    TYPES,
+    Element,
+    Rows,
+    binary_rows,
+    read_header,
+    text_rows,
+)
+
 _TOLERANCE = 1e-3  # of the spacing of the points, by which a written one may be moved
 _SPACED = 1000  # points of which the spacing is measured
-_BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
 
 
-@dataclass
-class _Element:
-    name: str
-    rows: int
-    properties: dict[str, str | None] = field(default_factory=dict)  # None: a list
-
-
-def decode_ply_points(data: bytes) -> NDArray[np.floating]:
-    """Read the vertices of a PLY file, ascii or binary of either byte order.
+def decode_ply(data: bytes) -> Content:
+    """Read the vertices and faces of a PLY file, as text or binary of either byte order.
 
     Args:
-        data: the whole file; faces and other properties are passed over.
+        data: the whole file; colours, normals and other properties are passed over.
 
     Returns:
-        float32 or float64 [R, 3] as stored (integers become float64), in the file's order.
+        Points float32 or float64 [R, 3] as stored (integers become float64), in the file's order,
+        and triangles: polygons become fans of them, and triangle strips single ones.
 
     Raises:
-        ValueError: not a PLY file, no x, y, z, or fewer rows than the header announces.
+        ValueError: not a PLY file, no x, y, z, or other rows than the header announces.
     """
-    encoding, elements, body = _split(data)
-    if encoding == "ascii":
-        points = _ascii_points(elements, body)
-    elif encoding in _BYTE_ORDERS:
-        points = _binary_points(elements, body, _BYTE_ORDERS[encoding])
-    else:
-        raise ValueError(f"PLY format is '{encoding}', expected ascii, {', '.join(_BYTE_ORDERS)}")
-    return points if points.dtype.kind == "f" else points.astype(np.float64)
+    elements, rows = _read(data)
+    faces = [_polygons(elements, rows), _strips(elements, rows)]
+    return Content(_points(_vertex(elements), rows.get("vertex", [])), np.concatenate(faces))
 
 
 def encode_ply(
@@ -82,7 +67,7 @@ def encode_ply(
         f"element vertex {len(points)}\n{properties}end_header\n"
     )
     records = np.empty(
-        len(points), dtype=[(name, "<" + _TYPES[kind]) for name, (kind, _) in columns.items()]
+        len(points), dtype=[(name, "<" + TYPES[kind]) for name, (kind, _) in columns.items()]
     )
     for name, (_, values) in columns.items():
         records[name] = values
@@ -93,16 +78,19 @@ def decode_ply_scalars(data: bytes, names: Sequence[str]) -> dict[str, NDArray]:
     """Read values that `encode_ply` wrote beside the points, under their names there: [R] each.
 
     Raises:
-        ValueError: not a binary PLY file, cut off, or without one of these values.
+        ValueError: not a PLY file, cut off, or without one of these values.
     """
-    encoding, elements, body = _split(data)
-    if encoding not in _BYTE_ORDERS:
-        raise ValueError(f"PLY format is '{encoding}', expected {', '.join(_BYTE_ORDERS)}")
-    records = _records(elements, body, _BYTE_ORDERS[encoding])
-    missing = [name for name in names if f"scalar_{name}" not in (records.dtype.names or ())]
+    elements, rows = _read(data)
+    vertex = _vertex(elements)
+    at = {name: vertex.position(f"scalar_{name}".lower()) for name in names}
+    missing = [name for name, position in at.items() if position is None]
     if missing:
         raise ValueError(f"PLY has no values {', '.join(missing)} of its vertices")
-    return {name: records[f"scalar_{name}"].astype(np.float32) for name in names}
+    values = {name: np.empty(vertex.rows, np.float32) for name in names}
+    for some, records in rows.get("vertex", []):
+        for name, position in at.items():
+            values[name][some] = records[f"{position}"]
+    return values
 
 
 def _moved_by_float32(points: NDArray[np.floating]) -> bool:
@@ -124,72 +112,68 @@ def _moved_by_float32(points: NDArray[np.floating]) -> bool:
     return bool(not moved <= _TOLERANCE * spacing)
 
 
-def _split(data: bytes) -> tuple[str, list[_Element], bytes]:
-    end = data.find(b"end_header")
-    if not data.startswith(b"ply") or end < 0:
-        raise ValueError("no 'ply ... end_header', so this is not a PLY file or it is cut off")
-    encoding, elements = "", list[_Element]()
-    try:
-        for line in data[:end].decode("latin-1").splitlines():
-            match line.split():
-                case ["format", encoding, *_]:
-                    pass
-                case ["element", name, rows]:
-                    elements.append(_Element(name, int(rows)))
-                case ["property", "list", _, _, name]:
-                    elements[-1].properties[name] = None
-                case ["property", kind, name]:
-                    elements[-1].properties[name] = _TYPES[kind]
-    except (IndexError, KeyError) as error:
-        raise ValueError(f"PLY header is damaged ({error})") from error
-    return encoding, elements, data[data.index(b"\n", end) + 1 :]
+def _read(data: bytes) -> tuple[list[Element], dict[str, Rows]]:
+    encoding, elements, body = read_header(data)
+    _vertex(elements)
+    if encoding == "ascii":
+        return elements, text_rows(elements, body)
+    if encoding in BYTE_ORDERS:
+        return elements, binary_rows(elements, body, BYTE_ORDERS[encoding])
+    raise ValueError(f"PLY format is '{encoding}', expected ascii, {', '.join(BYTE_ORDERS)}")
 
 
-def _vertex(elements: list[_Element]) -> tuple[int, _Element]:
-    """The vertex element, and how many rows of other elements come before it."""
-    before = 0
-    for element in elements:
-        if element.name == "vertex":
-            if not set("xyz") <= element.properties.keys() or None in element.properties.values():
-                raise ValueError(
-                    f"PLY vertices have the properties {', '.join(element.properties)}, "
-                    "expected x, y, z and no lists"
-                )
-            return before, element
-        before += element.rows
-    raise ValueError("PLY has no element 'vertex'")
-
-
-def _ascii_points(elements: list[_Element], body: bytes) -> NDArray:
-    lines = [line for line in body.decode("ascii").splitlines() if line.strip()]
-    expected = sum(element.rows for element in elements)
-    if len(lines) != expected:
-        raise ValueError(f"PLY holds {len(lines):,} rows, its header announces {expected:,}")
-    first, vertex = _vertex(elements)
-    names = list(vertex.properties)
-    rows = lines[first : first + vertex.rows]
-    columns = [names.index(axis) for axis in "xyz"]
-    table = (
-        np.loadtxt(rows, dtype=np.float64, usecols=columns, ndmin=2) if rows else np.empty((0, 3))
-    )
-    return table.astype(np.result_type(*(vertex.properties[axis] or "f8" for axis in "xyz")))
-
-
-def _binary_points(elements: list[_Element], body: bytes, order: str) -> NDArray:
-    records = _records(elements, body, order)
-    points = np.stack([records[axis] for axis in "xyz"], axis=1)
-    return points.astype(points.dtype.newbyteorder("="))
-
-
-def _records(elements: list[_Element], body: bytes, order: str) -> NDArray:
-    """The vertices as a structured array [R]."""
-    first, vertex = _vertex(elements)
-    if first:
-        raise ValueError("PLY has other elements before its vertices, expected vertices first")
-    record = np.dtype([(name, f"{order}{kind}") for name, kind in vertex.properties.items()])
-    expected = vertex.rows * record.itemsize
-    if len(body) < expected:
+def _vertex(elements: list[Element]) -> Element:
+    """Return the element that holds the points."""
+    vertex = next((element for element in elements if element.name == "vertex"), None)
+    if vertex is None:
+        raise ValueError("PLY has no element 'vertex'")
+    if None in (vertex.position(axis) for axis in "xyz"):
         raise ValueError(
-            f"PLY is cut off: {len(body):,} bytes, {vertex.rows:,} vertices need {expected:,}"
+            f"PLY vertices have the properties {', '.join(p.name for p in vertex.properties)}, "
+            "expected x, y, z"
         )
-    return np.frombuffer(body, record, vertex.rows)
+    return vertex
+
+
+def _points(vertex: Element, rows: Rows) -> NDArray[np.floating]:
+    # A name that is given twice counts where it comes first.
+    positions = [vertex.position(axis) or 0 for axis in "xyz"]
+    kinds = np.result_type(*(vertex.properties[position].kind for position in positions))
+    points = np.empty((vertex.rows, 3), kinds if kinds.kind == "f" else np.float64)
+    for some, records in rows:
+        for axis, position in enumerate(positions):
+            points[some, axis] = records[f"{position}"]
+    return points
+
+
+def _polygons(elements: list[Element], rows: dict[str, Rows]) -> NDArray[np.int64]:
+    face = next((element for element in elements if element.name == "face"), None)
+    return np.concatenate([NO_FACES, *map(fans, _corners(face, rows))])
+
+
+def _strips(elements: list[Element], rows: dict[str, Rows]) -> NDArray[np.int64]:
+    """Return the triangles of strips: a corner makes one with the two before, -1 ends one."""
+    strips = next((element for element in elements if element.name == "tristrips"), None)
+    triangles = [NO_FACES]
+    for strip in (strip for some in _corners(strips, rows) for strip in some):
+        for run in np.split(strip, np.flatnonzero(strip < 0)):
+            run = run[run >= 0]
+            if len(run) > 2:
+                faces = np.stack([run[:-2], run[1:-1], run[2:]], axis=1)
+                faces[1::2, :2] = faces[1::2, 1::-1]  # every other one winds the other way
+                triangles.append(faces)
+    found = np.concatenate(triangles)
+    a, b, c = found.T
+    return found[(a != b) & (b != c) & (c != a)]
+
+
+def _corners(element: Element | None, rows: dict[str, Rows]) -> list[NDArray[np.int64]]:
+    """Return the corners [P, K] of an element's polygons, for each number of corners K."""
+    names = ("vertex_indices", "vertex_index")
+    position = None if element is None else element.position(*names, lists=True)
+    if element is None or position is None:
+        return []
+    corners = [records[f"{position}"] for _, records in rows.get(element.name, [])]
+    if not all(np.isfinite(some).all() for some in corners):
+        raise ValueError(f"PLY rows of '{element.name}' name vertices that are no numbers")
+    return [some.astype(np.int64) for some in corners]
