@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from trained import train_tiny
 
@@ -288,3 +289,30 @@ def test_what_is_rounded_by_default_hardly_moves_scores(
     full, rounded = inspector.predict(dented), load(detector).predict(dented)
     assert 0 < abs(full.point_scores - rounded.point_scores).max() < 2e-3
     assert rounded.object_score == pytest.approx(full.object_score, abs=2e-3)
+
+
+@pytest.mark.parametrize("value", [1e9, float(np.finfo(np.float32).max)])
+def test_a_mark_far_off_does_not_set_the_scale(
+    inspector: Inspector, dented: NDArray[np.float64], value: float
+) -> None:
+    marked = np.insert(dented, 7, value, axis=0)
+    with pytest.warns(UserWarning, match="1 of 401 points are absurdly far"):
+        prediction = inspector.predict(marked)
+    alone = inspector.predict(dented)
+    assert prediction.object_score == alone.object_score
+    assert np.flatnonzero(np.isnan(prediction.point_scores)).tolist() == [7]
+    np.testing.assert_array_equal(np.delete(prediction.point_scores, 7), alone.point_scores)
+
+
+def test_every_form_of_a_scan_has_the_same_score(
+    inspector: Inspector, dented: NDArray[np.float64], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", dented)
+    expected = inspector.predict(dented)
+    for scan in (torch.from_numpy(dented), dented.tolist(), tmp_path / "a.npy"):
+        assert inspector.predict(scan).object_score == expected.object_score
+    several = inspector.predict(scan for scan in (dented, str(tmp_path / "a.npy")))
+    assert [one.object_score for one in several] == [expected.object_score] * 2
+    for wrong in (b"a.npy", 3, None):
+        with pytest.raises(DataError, match="a scan is a path"):
+            inspector.predict(wrong)

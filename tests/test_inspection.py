@@ -93,8 +93,9 @@ def test_a_folder_is_listed_with_all_below(mixed: Path) -> None:
     (mixed / "results" / "scores.csv").write_text("")
     scans = find_scans(str(mixed), mixed / "results")
     assert [scans.name(path) for path in scans.paths] == NAMES
-    with pytest.raises(ConfigError, match="is the folder of the scans"):
-        find_scans(str(mixed), mixed)
+    (mixed / "results" / "scores.csv").unlink()
+    assert find_scans(str(mixed), mixed).paths == scans.paths
+    assert find_scans(str(mixed), mixed.parent).paths == scans.paths
 
 
 def test_patterns_and_single_files(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -527,3 +528,41 @@ def test_the_scripts(
     assert "the alarm thresholds were set with" in capsys.readouterr().err
     assert run("predict.py", *settings) == 2
     assert "input has no value" in capsys.readouterr().err
+
+
+def test_a_scan_that_breaks_loses_its_old_results(
+    inspector: Inspector, good: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = score_folder(inspector, find_scans(str(good)), out, pictures=False)
+    broken = find_scans(str(good)).paths[0]
+    left = {path for path in out.rglob("*") if path.name.startswith(broken.name)}
+    assert len(left) == 2
+    broken.write_bytes(b"no scan")
+    second = score_folder(inspector, find_scans(str(good)), out, pictures=False)
+    assert broken.name in second[0].error and second[1:] == first[1:]
+    assert not any(path.exists() for path in left)
+
+
+def test_links_to_nothing_and_odd_names_are_a_line_each(
+    inspector: Inspector, good: Path, tmp_path: Path
+) -> None:
+    first = sorted(good.iterdir())[0]
+    (good / "gone.pcd").symlink_to(tmp_path / "nothing")
+    long = good / ("z" * 251 + ".pcd")
+    long.write_bytes(first.read_bytes())
+    names = [*(path.name for path in find_scans(str(good)).paths)]
+    odd = Path(os.fsdecode(os.fsencode(good) + b"/\xff.pcd"))
+    odd.write_bytes(b"no scan")
+    results = score_folder(inspector, find_scans(str(good)), good, pictures=False)
+    assert [result.file for result in results] == sorted([*names, r"\xff.pcd"])
+    by_name = {result.file: result for result in results}
+    assert (
+        "gone.pcd" in by_name["gone.pcd"].error and "no such" in by_name["gone.pcd"].error.lower()
+    )
+    assert r"\xff.pcd: " in by_name[r"\xff.pcd"].error
+    assert by_name[long.name].object_score == by_name[first.name].object_score
+    table = (good / "scores.csv").read_text("utf-8")
+    assert len(table.splitlines()) == 1 + len(results)
+    again = score_folder(inspector, find_scans(str(good)), good, pictures=False)
+    assert again == results

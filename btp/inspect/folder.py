@@ -17,7 +17,7 @@ from btp.inspect.outputs import Provenance, ScanOutputs, ScanResult
 from btp.inspect.overlap import lag_behind, work_ahead, writer_pool
 from btp.inspect.predictor import COVERAGE, Inspector
 from btp.inspect.reference import GoodScans
-from btp.inspect.scan_files import ScanFiles
+from btp.inspect.scan_files import ScanFiles, printable
 from btp.inspect.score_table import ScoreTable
 from btp.inspect.scorers import AloneScorer, CompanyScorer, Loaded, Scorer
 from btp.runtime.files import file_digest
@@ -85,7 +85,7 @@ def score_folder(
                 provenance, scan = reading.result()
                 scored = scan if isinstance(scan, ScanResult) else scorer.score(scan, path)
             except DataError as error:
-                scored = ScanResult(outputs.name, error=str(error))
+                scored = _failed(outputs, error)
             if isinstance(scored, ScanResult):
                 yield _written(scored)
             else:
@@ -157,6 +157,12 @@ def exit_code(results: list[ScanResult]) -> int:
     if any(result.verdict == "DEFECT" for result in results):
         return 3
     return 2 if any(result.error for result in results) else 0
+
+
+def _failed(outputs: ScanOutputs, error: DataError) -> ScanResult:
+    """Return the result of a scan that cannot be scored, without what an earlier run made of it."""
+    outputs.remove()
+    return ScanResult(outputs.name, error=printable(str(error)))
 
 
 def _written(result: ScanResult) -> Future[ScanResult]:

@@ -5,6 +5,7 @@ The JSON is written last and records the inputs, so that it also marks a scan as
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from btp.inspect.regions import OUTSIDE, Region, defect_regions
 from btp.inspect.scan import ScoredScan
 from btp.runtime.files import write_text
 
+LONGEST_NAME = 200  # bytes of a file name; file systems allow 255
 MAX_DRAWN = 10_000  # points in a picture: it takes most of the time
 
 
@@ -108,10 +110,11 @@ class ScanOutputs:
             name: of the scan, relative, with `/`.
         """
         self.name = name
-        self.heat_map = folder / f"{name}.scores.ply"
-        self.surface = folder / f"{name}.surface.ply"
-        self.picture = folder / f"{name}.png"
-        self.record = folder / f"{name}.regions.json"
+        begin = _short(name)
+        self.heat_map = folder / f"{begin}.scores.ply"
+        self.surface = folder / f"{begin}.surface.ply"
+        self.picture = folder / f"{begin}.png"
+        self.record = folder / f"{begin}.regions.json"
 
     def read(self, provenance: Provenance) -> ScanResult | None:
         """Read the result of an earlier run; None if it is incomplete or of another provenance."""
@@ -123,6 +126,15 @@ class ScanOutputs:
             return ScanResult(**record["result"]) if same and whole else None
         except (OSError, ValueError, TypeError, KeyError):
             return None  # missing, or written by something else: the scan is scored again
+
+    def remove(self) -> None:
+        """Remove what an earlier run wrote of the scan, which is not true of it any more.
+
+        Raises:
+            DataError: if a file cannot be removed.
+        """
+        for path in (self.record, self.heat_map, self.surface, self.picture):
+            _remove(path)
 
     def write(self, scored: ScoredScan, provenance: Provenance) -> ScanResult:
         """Write all files of a scan.
@@ -214,6 +226,16 @@ def _notes(scored: ScoredScan) -> list[str]:
     if scored.repeated:
         notes.append("few points, so sampled with repetition")
     return notes
+
+
+def _short(name: str) -> str:
+    """Shorten a name that leaves no room for the endings of the results; names stay different."""
+    *folders, last = name.split("/")
+    data = last.encode()
+    if len(data) > LONGEST_NAME:
+        digest = hashlib.blake2b(data, digest_size=4).hexdigest()
+        last = f"{data[: LONGEST_NAME - 20].decode(errors='ignore')}~{digest}"
+    return "/".join([*folders, last])
 
 
 def _remove(path: Path) -> None:
