@@ -197,6 +197,9 @@ SIBLINGS = {
         ",".join(f'"{value:.6f}"' for value in row) for row in CLOUD.tolist()
     ).encode(),
     "excel_german.csv": "\n".join(["sep=;", "x;y;z", *lines(";")]).replace(".", ",").encode(),
+    "tabs_between_names.txt": "\n".join(
+        ["Point id\tX\tY\tZ", *(f"7\t{line}" for line in lines("\t"))]
+    ).encode(),
     "pandas_unnamed.csv": "\n".join(
         [",0,1,2", *(f"{i},{line}" for i, line in enumerate(lines(",")))]
     ).encode(),
@@ -251,6 +254,14 @@ SIBLINGS = {
 def test_files_of_the_same_kinds(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(SIBLINGS[name])
     np.testing.assert_allclose(read_points(tmp_path / name), CLOUD, rtol=0, atol=3e-6)
+
+
+def test_a_spreadsheet_may_begin_with_whole_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x;y;z\n1;2;3\n1,5;2;-3,25\n")
+    np.testing.assert_array_equal(read_points(tmp_path / "a.csv"), [[1, 2, 3], [1.5, 2, -3.25]])
+    (tmp_path / "b.csv").write_text("1;2;3\n1.234,5;2;3\n")
+    with pytest.raises(DataError, match=r"could not convert string '1\.234\.5'"):
+        read_points(tmp_path / "b.csv")
 
 
 @pytest.mark.parametrize("word", ["-nan(ind)", "nan(snan)", "-1.#IND00", "1.#QNAN", "NaN", "-nan"])

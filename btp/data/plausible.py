@@ -42,7 +42,8 @@ def far_rows(points: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[
     """Find rows absurdly far from all others, such as 1e9 or -9999 where nothing was measured.
 
     Beyond the nearer half of the points, the first empty gap from some distance to `FAR` times that
-    distance ends what was measured. The distance is from the middle, the median of each coordinate.
+    distance ends what was measured. The distance is from the middle: the median of each coordinate,
+    of some 10,000 points.
 
     Args:
         points: [R, 3].
@@ -59,8 +60,9 @@ def far_rows(points: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[
     with np.errstate(over="ignore"):
         for axis in range(3):
             column = some[:, axis].astype(np.float64)
-            np.maximum(distance, np.abs(column - np.median(column)), out=distance)
-        half = float(np.median(distance))
+            middle = np.median(column[:: 1 + len(column) // _LOOKED_AT])
+            np.maximum(distance, np.abs(column - middle), out=distance)
+        half = float(np.median(distance[:: 1 + len(distance) // _LOOKED_AT]))
         if not distance.max() > FAR * half:  # mostly no row is nearly so far
             return far
         beyond = np.sort(distance[distance >= half])

@@ -82,8 +82,9 @@ class Inspector(ScanModel):
                 of them. A scan whose extents agree with none of them is judged alone.
 
         Returns:
-            A `Prediction`, or for several scans a list of them. Each has one score for every point, in the scan's
-            order, and nan for rows that are no measured points; and says how it was judged.
+            A `Prediction`, or for several scans a list of them. Each has one score for every
+            point, in the scan's order, and nan for rows that are no measured points; and says how
+            it was judged.
 
         Raises:
             DataError: if a scan cannot be read or used, or if none agrees with the good ones; the

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from itertools import filterfalse
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,7 @@ def _parse(entries: dict[str, list[str]], encoding: str) -> _Header:
 
 
 def _ascii_columns(header: _Header, body: bytes) -> list[NDArray]:
-    rows = sum(not line.isspace() for line in text_lines(body))
+    rows = sum(1 for _ in filterfalse(str.isspace, text_lines(body)))
     if rows != header.rows:
         raise ValueError(f"PCD holds {rows} points, its header announces {header.rows}")
     table = load_rows(text_lines(body))

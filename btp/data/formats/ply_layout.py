@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import filterfalse, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,10 +127,10 @@ def text_rows(elements: list[Element], body: bytes) -> dict[str, Rows]:
         ValueError: another number of rows than announced, or a row that is not its element's.
     """
     expected = sum(element.rows for element in elements if element.properties)
-    found = sum(not line.isspace() for line in text_lines(body))
+    found = sum(1 for _ in filterfalse(str.isspace, text_lines(body)))
     if found != expected:
         raise ValueError(f"PLY holds {found:,} rows, its header announces {expected:,}")
-    lines = (line for line in text_lines(body) if not line.isspace())
+    lines = filterfalse(str.isspace, text_lines(body))
     read: dict[str, Rows] = {}
     for element in elements:
         if element.properties and element.rows:

@@ -28,7 +28,6 @@ class _Layout:
         names: of the columns, in lower case, if the file gives them.
         trailing: each row ends in a delimiter.
         quoted: numbers stand in quotes.
-        decimal_comma: 1,5 means 1.5; only where semicolons are between the numbers.
         count: rows that the line before them announces.
     """
 
@@ -37,7 +36,6 @@ class _Layout:
     names: list[str] | None
     trailing: bool = False
     quoted: bool = False
-    decimal_comma: bool = False
     count: int | None = None
 
 
@@ -59,7 +57,7 @@ def decode_table(data: bytes) -> tuple[NDArray[np.float64], list[str] | None]:
     lines: Iterator[str] = islice(text_lines(data), layout.skip, None)
     if layout.trailing:
         lines = (_without_end(line, layout.delimiter) for line in lines)
-    if layout.decimal_comma:
+    if layout.delimiter == ";" and b"," in data:  # 1,5;2;3 as spreadsheets write it
         lines = (line.replace(",", ".") for line in lines)
     try:
         quotes = '"' if layout.quoted else None
@@ -137,7 +135,7 @@ def _row_layout(text: str, number: int, names: list[str] | None) -> _Layout | No
         words = _words(text, ";")
         if all(_DECIMAL_COMMA.fullmatch(word) for word in words):
             trailing = text.endswith(";")
-            return _Layout(number, ";", names, trailing, quoted, decimal_comma=True)
+            return _Layout(number, ";", names, trailing, quoted)
     for delimiter in _DELIMITERS:
         words = _words(text, delimiter)
         if words and all(_is_number(word) for word in words):
@@ -170,7 +168,7 @@ def _is_header(text: str) -> bool:
 
 
 def _names(text: str) -> list[str]:
-    separator = next((mark for mark in ",;" if mark in text), None)
+    separator = next((mark for mark in ",;\t" if mark in text), None)
     return [word.strip(' \t"').lower() for word in text.split(separator)]
 
 

@@ -9,13 +9,14 @@ import codecs
 import io
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain, filterfalse
 
 import numpy as np
 from numpy.typing import NDArray
 
 # The C library of Windows prints -nan(ind) or, until 2015, -1.#IND, 1.#QNAN and 1.#INF.
 _ODD_NUMBER = re.compile(r"[-+]?(?:nan\([\w]*\)|1\.#(?:IND|[QS]NAN|INF)\d*)", re.IGNORECASE)
-_ODD_BYTES = re.compile(rb"nan\(|1\.#", re.IGNORECASE)
+_ODD_BYTES = (b"(", b".#")  # one of them is in each
 _MARKS = (  # UTF-32 first: its mark begins like that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -61,7 +62,7 @@ def text_lines(data: bytes) -> Iterator[str]:
     """
     data = as_utf8(data)
     lines = io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace")
-    if _ODD_BYTES.search(data):
+    if any(odd in data for odd in _ODD_BYTES):
         return (_ODD_NUMBER.sub(_plain, line) for line in lines)
     return lines
 
@@ -85,17 +86,13 @@ def load_rows(
     Raises:
         ValueError: a row is not numbers, or the rows differ in length.
     """
-    filled = (line for line in lines if not line.isspace())
+    filled = filterfalse(str.isspace, lines)
     first = next(filled, None)
     if first is None:
         return np.empty((0, len(columns or ()) or 3))
 
-    def again() -> Iterator[str]:
-        yield first
-        yield from filled
-
     return np.loadtxt(
-        again(),
+        chain((first,), filled),
         np.float64,
         usecols=columns,
         delimiter=delimiter,
