@@ -15,7 +15,7 @@ TOLERANCE = 1e-9
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """AU-PRO, and AUROC with average precision, of one category at full resolution."""
+    """Measure AU-PRO, and AUROC with average precision, of one category at full resolution."""
     count, n = settings.metric_clouds, settings.metric_points
     points, labels, scores = defects(0, n, count)
     size = f"{count} clouds × {n:,} points"

@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """A cloud of a million points against the plain loop, and the largest one."""
+    """Measure preparing a cloud of a million points, and the largest one."""
     yield from _against_the_loop(settings)
     yield from _largest(settings)
 
@@ -76,7 +76,7 @@ def _against_the_loop(settings: Settings) -> Iterator[Row]:
 
 
 def _after(loop: Measured[Any], times: float, rest: Sequence[Measured[Any]]) -> Measured[Any]:
-    """A loop, of which a part was measured, and the rest of the work."""
+    """Scale a loop of which a part was measured, and add the rest of the work."""
     memory = [each.megabytes for each in (loop, *rest) if each.megabytes is not None]
     return replace(
         loop,
@@ -87,7 +87,7 @@ def _after(loop: Measured[Any], times: float, rest: Sequence[Measured[Any]]) -> 
 
 
 def _reach(prepared: Prepared, rows: NDArray[np.int64]) -> float:
-    """The largest distance of a raw point from the nearest of some rows."""
+    """Return the largest distance of a raw point from the nearest of some rows."""
     sampled = prepared.dense[rows][nearest_rows(prepared.dense, prepared.dense[rows])]
     return float(np.sqrt(((prepared.dense - sampled) ** 2).sum(1).max()))
 

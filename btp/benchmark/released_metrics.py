@@ -14,7 +14,7 @@ THRESHOLDS = 200
 
 
 def regions(points: NDArray, labels: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Rows of each connected anomalous region, by a walk over lists of neighbours."""
+    """Find the rows of each connected anomalous region by a walk over lists of neighbours."""
     from scipy.spatial import cKDTree
 
     rows = np.flatnonzero(labels)
@@ -47,7 +47,7 @@ def aupro(
     scores: Sequence[NDArray[np.float32]],
     limit: float = 0.3,
 ) -> float:
-    """Per-region overlap at 200 thresholds over the pooled false-positive rate, to `limit`."""
+    """Integrate per-region overlap over the pooled false-positive rate by 200 thresholds."""
     pooled, truth = np.concatenate(scores), np.concatenate(labels)
     normal = pooled[~truth]
     found = [
@@ -71,7 +71,7 @@ def aupro(
 def point_metrics(
     labels: Sequence[NDArray[np.bool_]], scores: Sequence[NDArray[np.float32]]
 ) -> dict[str, float]:
-    """AUROC and average precision of all points, by scikit-learn."""
+    """Compute AUROC and average precision of all points by scikit-learn."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     truth, pooled = np.concatenate(labels), np.concatenate(scores)

@@ -1,4 +1,4 @@
-"""The published weights of a point-language model: getting them, and what of them is there."""
+"""The published weights of a point-language model: getting and checking them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ TEXT = Part(
 def fetch(encoder: EncoderConfig, path: Path | None = None) -> list[Path]:
     """Get ULIP-2's point encoder and OpenCLIP's text tower, where the encoder's config wants them.
 
-    Of the first, the point encoder alone is kept (130 MB); of the second, the text tower in 16 bits
+    ULIP-2's file is cut to its point encoder (130 MB), OpenCLIP's to its text tower in 16 bits
     (1.4 GB). Each is recorded with size and hash. What is there is verified and left alone.
 
     Args:
@@ -136,7 +136,7 @@ def _accept(part: Part, encoder: EncoderConfig, target: Path) -> None:
 
 
 def _recognise(path: Path) -> Part:
-    """Which half of the model a file got by hand holds."""
+    """Return which half of the model a file got by hand holds."""
     names = unwrap(read_checkpoint(path))
     if any(name.startswith("point_encoder.") for name in names):
         return POINT
@@ -202,7 +202,7 @@ def _empty_tower(encoder: EncoderConfig) -> TextTower:
 
 
 def status(encoder: EncoderConfig) -> list[str]:
-    """Lines that say of each weight file whether it is there and whole, and what it is for."""
+    """Say of each weight file, in lines, whether it is there and whole, and what it is for."""
     lines = []
     for part, target in _targets(encoder):
         state, note = "missing", f"get it: {COMMAND}"

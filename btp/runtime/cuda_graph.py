@@ -24,7 +24,7 @@ class Captured:
         self._fails = False
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What the function returns; the caller's own, not overwritten by the next call."""
+        """Return what the function returns; the next call does not overwrite it."""
         if self._fails or not all(tensor.is_cuda for tensor in inputs):
             return self.function(*inputs)
         shapes = tuple(tensor.shape for tensor in inputs)

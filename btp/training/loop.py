@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from btp.recipe import Recipe, TrainConfig
 from btp.runtime.batches import batches
 from btp.training.resume import State
 from btp.training.trainee import Trainee, make_optimizer, new_trainee
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 RESUME_EVERY = 10  # epochs
 
@@ -101,22 +104,19 @@ def train(
 
     check_enough(data, recipe.training)  # before anything on disk is touched
     about = metadata or {}
-    settings = {name: value for name, value in about.items() if name != "command"}
-    settings |= {f"recipe.{name}": value for name, value in recipe.flat().items()}
+    settings = {k: v for k, v in about.items() if k != "command"}
+    settings |= {f"recipe.{k}": v for k, v in recipe.flat().items()}
     settings |= {"seed": seed, "bfloat16": bfloat16, "scans": len(data)}
     trainee = new_trainee(model, recipe, seed)
     optimizer = make_optimizer(trainee, recipe.training)
     state = State(out / "resume.pt", trainee, optimizer, settings)
     first = state.restore() if resume else state.forget()
     epochs = fit(trainee, optimizer, data, recipe, seed, first, bfloat16)
-    bar = tqdm(
-        epochs, f"train {data.category}", recipe.training.epochs, initial=first, disable=quiet
-    )
+    title, total = f"train {data.category}", recipe.training.epochs
+    bar = tqdm(epochs, title, total, initial=first, disable=quiet)
     with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
         for epoch, losses in bar:
-            for name, value in losses.items():
-                board.add_scalar(f"loss/{name}", value, epoch)
-            board.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], epoch)
+            _log(board, epoch, losses, optimizer)
             bar.set_postfix(loss=f"{losses['total']:.3f}")
             state.best = kept(state.best, trainee, epoch, losses["total"], recipe.training)
             if (epoch + 1) % RESUME_EVERY == 0:
@@ -126,10 +126,18 @@ def train(
     assert isinstance(detector, Detector)
     about = about | {"epoch": state.best["epoch"] + 1, "loss": state.best["loss"]}
     context = trainee.prompts.context if trainee.prompts else None
-    trained = Trained(detector, model.config, about, recipe, context)
-    save_detector(out / "detector.safetensors", trained)
+    path = out / "detector.safetensors"
+    save_detector(path, Trained(detector, model.config, about, recipe, context))
     state.forget()
     return detector
+
+
+def _log(
+    board: SummaryWriter, epoch: int, losses: dict[str, float], optimizer: torch.optim.Optimizer
+) -> None:
+    for name, value in losses.items():
+        board.add_scalar(f"loss/{name}", value, epoch)
+    board.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], epoch)
 
 
 def fit(
