@@ -135,7 +135,7 @@ class Spread:
 
     @classmethod
     def of(cls, title: str, rows: Sequence[dict[str, float]]) -> Spread:
-        """Of one row of metrics a seed."""
+        """Average rows of metrics, one a seed."""
         table = {name: np.array([row[name] for row in rows]) for name in SHOWN}
         many = len(rows) > 1
         std = {k: float(v.std(ddof=1)) if many else float("nan") for k, v in table.items()}
