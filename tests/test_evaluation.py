@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tiny import ENCODER, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
 from btp.data.folder import Folder
+from btp.evaluation import scoring
 from btp.evaluation.scoring import METRICS, CategoryScores, evaluate, mean_over_categories, score
 from btp.features.store import DiskStore, FeatureSet
 from btp.models.checkpoint import new_detector
+from btp.models.detector import Detector
+from btp.models.fast import for_scoring
 from btp.types import Features, Scores
 
 
@@ -104,8 +108,16 @@ def test_the_train_category_is_never_scored(
         return real(self, data, category, *more)
 
     monkeypatch.setattr(DiskStore, "load", spy)
+    folded: list[Detector] = []
+
+    def fold(given: Detector) -> Callable[..., Scores]:
+        folded.append(given)
+        return for_scoring(given)
+
+    monkeypatch.setattr(scoring, "for_scoring", fold)
     scored = [s.data.category for s in evaluate(detector, dataset, store, seen="egg")]
     assert scored == loaded == ["box", "disc"]
+    assert folded == [detector]  # once, not once a category
     assert len(list(evaluate(detector, dataset, store, seen=None))) == 3
 
 

@@ -54,7 +54,7 @@ def _plain(work: Workload) -> NDArray:
 
 def _stored(settings: Settings, work: Workload, name: str, paper: bool) -> Row:
     def ours() -> NDArray:
-        made = score(work.detector, work.data, work.model.device)
+        made = score(for_scoring(work.detector), work.data, work.model.device)
         return np.column_stack([made.point_scores, made.object_scores])
 
     what = f"{name}, a cloud from stored features"

@@ -17,6 +17,7 @@ import numpy as np
 
 from btp.evaluation.scoring import METRICS, mean_over_categories, score
 from btp.features.store import FeatureSet
+from btp.models.fast import for_scoring
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
 from btp.training.loop import train
@@ -53,7 +54,7 @@ def half_figures(
     learned, kept = halves(data.is_anomalous.numpy(), seed)
     with TemporaryDirectory() as folder:
         detector = train(data.rows(learned), model, recipe, seed, Path(folder), quiet=True)
-        return score(detector, data.rows(kept), model.device).measure()
+        return score(for_scoring(detector), data.rows(kept), model.device).measure()
 
 
 def across_figures(
@@ -73,8 +74,8 @@ def across_figures(
         seed: of initialisation and order.
     """
     with TemporaryDirectory() as folder:
-        detector = train(data, model, recipe, seed, Path(folder), quiet=True)
-    rows = [score(detector, other, model.device).measure() for other in others]
+        scorer = for_scoring(train(data, model, recipe, seed, Path(folder), quiet=True))
+    rows = [score(scorer, other, model.device).measure() for other in others]
     return {name: mean for name, (mean, _) in mean_over_categories(rows).items()}
 
 
