@@ -5,22 +5,26 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from open3d_fpfh import needs_open3d
+from scipy.spatial.transform import Rotation
 from sklearn.metrics import roc_auc_score
 from tiny import CATEGORIES, POINTS, tiny_model, write_tiny_dataset
 
 from btp.data.dataset import Dataset
 from btp.data.folder import Folder
+from btp.data.formats import write_pcd
 from btp.data.prepare import normalise
 from btp.errors import ConfigError, DataError
 from btp.evaluation import memory
 from btp.evaluation.scoring import METRICS
 from btp.experiments import score_baseline as scoring
-from btp.experiments.baselines import BASELINES, BaselinePlan, check_radii, plan_baselines
+from btp.experiments.baselines import BASELINES, BaselinePlan, plan_baselines
+from btp.experiments.memory_options import USUAL, MemoryOptions, check_radii
 from btp.experiments.protocol import Plan
 from btp.experiments.score_baseline import baseline_scores, current_record, score_baseline
 from btp.experiments.workspace import Workspace
@@ -35,6 +39,7 @@ from btp.geometry.fpfh import (
 )
 from btp.geometry.neighbours import nearest_descriptors
 from btp.geometry.patches import patches_to_points
+from btp.geometry.registration import Registration
 from btp.models.ulip import ZERO_SHOT_TEXTS
 from btp.recipe import Recipe
 from btp.training.linear import train_linear
@@ -291,10 +296,10 @@ def test_a_record_says_what_a_baseline_was_measured_with(workspace: Workspace) -
 
 def test_every_baseline_s_footnote_says_whose_it_is_and_both_prompts() -> None:
     for name, baseline in BASELINES.items():
-        note = baseline.footnote(None)
+        note = baseline.footnote(USUAL)
         if baseline.sees_normal_scans:
             assert "ours, not the Real3D-AD benchmark's" in note or name == "patchcore_encoder"
-    zero_shot = BASELINES["ulip_zero_shot"].footnote(None)
+    zero_shot = BASELINES["ulip_zero_shot"].footnote(USUAL)
     assert all(f'"{text}"' in zero_shot for text in ZERO_SHOT_TEXTS)
 
 
@@ -331,7 +336,7 @@ def test_fpfh_s_radii_can_be_in_the_scans_own_unit(workspace: Workspace, tmp_pat
 
 
 def test_a_memory_with_radii_of_its_own_is_another_record(workspace: Workspace) -> None:
-    plan = dataclasses.replace(plan_of("btf"), fpfh_radii=(0.5, 1.0))
+    plan = dataclasses.replace(plan_of("btf"), options=MemoryOptions((0.5, 1.0)))
     record = score_baseline(plan, workspace)
     assert record.fpfh_radii == (0.5, 1.0)
     assert record.folder.endswith("/btf/any,n_points=128,fpfh_radii=0.5-1/untrained/seed1")
@@ -339,9 +344,64 @@ def test_a_memory_with_radii_of_its_own_is_another_record(workspace: Workspace) 
     assert workspace.run(plan).record(workspace.dataset.name) == record
     assert current_record(plan, workspace) == record
     assert record.categories != score_baseline(plan_of("btf"), workspace).categories
-    planned = plan_baselines(("1",), plan.settings, CATEGORIES, [1], (0.5, 1.0))
-    assert {each.name for each in planned if each.fpfh_radii} == {"btf", "patchcore_fpfh"}
-    assert "0.5 (normals) and 1 in the scans' units" in plan.baseline.footnote((0.5, 1.0))
+    planned = plan_baselines(("1",), plan.settings, CATEGORIES, [1], MemoryOptions((0.5, 1.0)))
+    assert {e.name for e in planned if e.options.fpfh_radii} == {"btf", "patchcore_fpfh"}
+    assert "0.5 (normals) and 1 in the scans' units" in plan.baseline.footnote(plan.options)
+
+
+@needs_open3d
+def test_a_turned_copy_of_the_template_is_normal_once_registered(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(600, 3))
+    points *= np.array([1.0, 1.5, 2.5]) / np.linalg.norm(points, axis=1, keepdims=True)
+    points[points[:, 2] > 1.5] *= 1.3  # the ends differ
+    points[points[:, 0] > 0.7] *= 0.8
+    turned = points @ Rotation.random(random_state=1).as_matrix().T + [5.0, -3.0, 2.0]
+    write_pcd(tmp_path / "data" / "egg" / "train" / "egg_template0.pcd", points)
+    write_pcd(tmp_path / "data" / "egg" / "test" / "egg_positive0.pcd", turned)
+    folder = Folder(tmp_path / "data")
+    store = DiskStore(tmp_path / "store", workspace.model, n_points=len(points))
+    farthest = {}
+    for registration in get_args(Registration):
+        wanted = Wanted(point_fpfh=True, registration=registration)
+        normal, seen = (store.load(folder, "egg", split, wanted) for split in ("train", "test"))
+        bank = memory.remember(normal, memory.point_fpfh, of_points=True)
+        farthest[registration] = float(bank(seen.batch(slice(None))[0]).point_scores.median())
+    assert farthest["open3d"] < 0.01 < 0.03 < farthest["none"]
+
+
+def test_registration_is_an_option_of_patchcore_alone_and_of_its_record(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = MemoryOptions(registration="open3d")
+    planned = plan_baselines(("1",), plan_of("btf").settings, CATEGORIES, [1], options)
+    assert {e.name for e in planned if e.options != USUAL} == {"patchcore_fpfh"}
+    (plan,) = (each for each in planned if each.name == "patchcore_fpfh")
+    asked: list[float] = []
+
+    def turn(*_: object, edge: float, seed: int) -> np.ndarray:
+        asked.append(edge)
+        return np.diag([-1.0, -1.0, 1.0, 1.0])
+
+    monkeypatch.setattr("btp.features.registered.register", turn)
+    record = score_baseline(plan, workspace)
+    assert len(asked) == sum(
+        len(workspace.dataset.samples(c, split)) for c in CATEGORIES for split in ("train", "test")
+    ) - len(CATEGORIES)  # the templates stay
+    assert all(edge > 0 for edge in asked)
+    assert record.registration == "open3d"
+    assert record.folder.endswith("any,n_points=128,registration=open3d/untrained/seed1")
+    assert record.command.endswith("run_missing=true registration=open3d")
+    assert workspace.run(plan).record(workspace.dataset.name) == record
+    assert "Open3D: FPFH, RANSAC, ICP" in plan.baseline.footnote(options)
+    assert "no scan is registered" in plan.baseline.footnote(USUAL)
+
+
+def test_an_unknown_registration_is_refused() -> None:
+    with pytest.raises(ConfigError, match="registration is 'icp'; expected none or open3d"):
+        MemoryOptions(registration="icp")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("given", [[1.0], [2.0, 1.0], [0.0, 1.0], ["a", 1.0]])

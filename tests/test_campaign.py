@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tiny import CATEGORIES, POINTS, RECIPE, tiny_model, write_tiny_dataset
 
+import btp
 from btp.data.folder import Folder
 from btp.experiments.baselines import plan_baselines
 from btp.experiments.campaign import Campaign
@@ -185,6 +186,25 @@ def test_baselines_are_kept_and_measured_once(
     changed = replace(plans[0], settings=replace(base, recipe=base.recipe.changed(epochs=2)))
     later.score_baselines([changed])  # of another recipe
     assert len(said) == 1
+
+
+def test_a_baseline_of_another_version_is_named_and_measured_again(
+    folder: Path, model: PointLanguageModel, tmp_path: Path
+) -> None:
+    base = replace(plans_of()[0], train_cat="")
+    (plan,) = (p for p in plan_baselines(("3",), base, CATEGORIES, [111]) if p.name == "btf")
+    campaign(folder, model, tmp_path).score_baselines([plan])
+    path = plan.run(tmp_path, "tiny").record_path("set")
+    made = path.read_text()
+    path.write_text(made.replace(f'"btp": "{btp.__version__}"', '"btp": "0.1.0"'))
+    said: list[str] = []
+    one = campaign(folder, model, tmp_path, said.append)
+    assert one.records() == []
+    (refused,) = one.left_out
+    assert f"{path}: measured by version 0.1.0, and this is {btp.__version__}" in refused
+    one.score_baselines([plan])
+    assert said == [f"measured again: {refused}", f"[baseline 1/1] {path.parent}"]
+    assert path.read_text() == made
 
 
 def test_one_run_of_each_recipe_is_drawn_and_any_that_is_asked_for(

@@ -174,6 +174,7 @@ def test_a_sweep_trains_every_combination_and_leaves_no_litter(
         ("train.py", ["train_cat=egg", "+colour=red"], "colour is not a setting"),
         ("eval.py", ["run=nowhere"], "nowhere.detector.safetensors: no such file"),
         ("train.py", ["train_cat=egg", "n_points=16"], "n_points is 16.*24 patches"),
+        ("eval.py", ["registration=icp"], "registration is 'icp'; expected none or open3d"),
         ("eval.py", ["pro=area"], "pro is 'area'; expected standard or coverage"),
         ("train.py", ["train_cat=egg", "recipe_as_written.epochs=3"], "set recipe.* instead"),
         ("eval.py", ["table=6"], "table is '6'; expected one of 1, 2, 3, 4, 5, or all"),

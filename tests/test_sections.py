@@ -10,6 +10,7 @@ from scored import baseline, changed, record
 
 from btp.data.catalog import known_categories
 from btp.errors import ConfigError
+from btp.experiments.memory_options import MemoryOptions
 from btp.experiments.protocol import TRAIN_CATEGORIES, Plan
 from btp.experiments.workspace import Commands
 from btp.recipe import Recipe
@@ -76,7 +77,7 @@ def test_of_baselines_with_fpfh_those_of_the_wanted_radii_are_shown() -> None:
     chosen = changed(usual, fpfh_radii=(1.0, 2.5))
     encoder = changed(usual, baseline="patchcore_encoder")
     for radii, shown in ((None, usual), ((1.0, 2.5), chosen)):
-        request = replace(REQUEST, fpfh_radii=radii)
+        request = replace(REQUEST, memories=MemoryOptions(radii))
         (part,), left_out = sections_of([*RUNS, usual, chosen, encoder], request)
         assert part.evidence.baselines == {"btf": [shown], "patchcore_encoder": [encoder]}
         assert left_out == []

@@ -19,12 +19,13 @@ from btp.commands.workspace import (
     workspace_from,
 )
 from btp.data.catalog import known_categories
-from btp.experiments.baselines import check_radii
 from btp.experiments.campaign import Campaign
+from btp.experiments.memory_options import MemoryOptions, check_radii
 from btp.experiments.protocol import TABLES, TRAINED_VARIANTS, check_table, seeds_from
 from btp.experiments.runs import Run, find_runs, read_records
 from btp.experiments.scored_scans import score_again
 from btp.experiments.workspace import Workspace
+from btp.geometry.registration import require_open3d
 from btp.report.gallery import draw_gallery, shown_methods
 from btp.report.provenance import parse
 from btp.report.request import Request
@@ -36,6 +37,8 @@ from btp.report.summary import explain_in, printed, write_report
 @script("eval")
 def main(config: DictConfig) -> None:
     request = request_from(config)  # what is wrong with it is said before anything is read
+    if config.run_missing and request.memories.registration == "open3d":
+        require_open3d()
     if not config.run_missing and config.run is None:
         dataset, missing = on_disk(config)
         name = config.dataset.name if dataset is None else dataset.name
@@ -90,7 +93,7 @@ def request_from(config: DictConfig) -> Request:
         n_points=whole(config, "n_points"),
         wanted=plan_from(config, config.dataset.name) if typed("recipe") else None,
         pro=config.pro,
-        fpfh_radii=check_radii(config.fpfh_radii),
+        memories=MemoryOptions(check_radii(config.fpfh_radii), config.registration),
         commands=commands_from(config),
         speed=read_speed(Path(config.outputs), encoder),
     )
@@ -121,7 +124,7 @@ def complete(campaign: Campaign, request: Request, config: DictConfig) -> None:
     variants = TRAINED_VARIANTS if "4" in request.numbers else ("full",)
     recipes = {variant: recipe_of(config, variant) for variant in variants}
     seeds = request.seeds or seeds_from(1)
-    campaign.complete(request.numbers, request.wanted, recipes, seeds, request.fpfh_radii)
+    campaign.complete(request.numbers, request.wanted, recipes, seeds, request.memories)
 
 
 def draw(sections: Iterable[Section], workspace: Workspace, report: Path) -> list[Path]:

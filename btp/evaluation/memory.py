@@ -4,9 +4,10 @@
 - PatchCore (Roth et al., CVPR 2022): descriptors of points or patches, thinned to a coreset.
 
 As in Real3D-AD's benchmark the memory holds the tested category's own training scans. Unlike there
-no scan is registered, FPFH's radii follow each scan's point spacing instead of being millimetres,
-and every scan is sampled and scaled to the unit sphere, so that a full training scan and a
-one-sided test scan differ in scale.
+every scan is sampled and, for the encoder, scaled to the unit sphere, so that a full training scan
+and a one-sided test scan differ in scale. Unless the features were asked for otherwise
+(`btp.features.store.Wanted`), no scan is registered, and FPFH's radii follow each scan's point
+spacing instead of being millimetres.
 """
 
 from __future__ import annotations

@@ -7,28 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from btp.errors import ConfigError
+from btp.experiments.memory_options import USUAL, MemoryOptions
 from btp.experiments.protocol import Plan, train_categories
 from btp.experiments.runs import BASELINES_FOLDER, Run
-
-Radii = tuple[float, float]
-"""Of the neighbourhoods for FPFH's normals and features, in the scans' own unit."""
-
-
-def check_radii(given: Sequence[float] | None) -> Radii | None:
-    """Return a setting of FPFH's radii as it is kept.
-
-    Raises:
-        ConfigError: if it is not two positive numbers, the smaller first.
-    """
-    if given is None:
-        return None
-    numbers = [value for value in given if isinstance(value, int | float)]
-    if len(numbers) != len(given) or len(given) != 2 or not 0 < numbers[0] <= numbers[1]:
-        raise ConfigError(
-            f"fpfh_radii is {list(given)}; expected two positive numbers in the scans' units, the "
-            "normals' first, such as [1.0,2.5], or null"
-        )
-    return float(given[0]), float(given[1])
 
 
 @dataclass(frozen=True)
@@ -42,8 +23,10 @@ class Baseline:
             not zero-shot.
         needs_training: is trained on one annotated category, which it is then not tested on.
         reads_fpfh: describes points by FPFH, whose radii may be given.
+        registers: may register scans before it describes them.
         note: footnote of its line in a table: how it differs from what the name may suggest;
-            "{radii}" stands for how FPFH's radii were chosen.
+            "{radii}" stands for how FPFH's radii were chosen, and "{registration}" for whether
+            scans were registered.
     """
 
     name: str
@@ -51,20 +34,33 @@ class Baseline:
     sees_normal_scans: bool = False
     needs_training: bool = False
     reads_fpfh: bool = False
+    registers: bool = False
     note: str = ""
 
-    def footnote(self, fpfh_radii: Radii | None) -> str:
+    def options(self, given: MemoryOptions) -> MemoryOptions:
+        """Return those of the given options that it depends on; the others are the usual ones."""
+        return MemoryOptions(
+            given.fpfh_radii if self.reads_fpfh else None,
+            given.registration if self.registers else "none",
+        )
+
+    def footnote(self, options: MemoryOptions) -> str:
         """Return the footnote of its line in a table."""
         radii = "FPFH's radii follow each scan's point spacing instead of being millimetres"
-        if fpfh_radii is not None:
+        if options.fpfh_radii is not None:
             radii = "FPFH's radii are {:g} (normals) and {:g} in the scans' units".format(
-                *fpfh_radii
+                *options.fpfh_radii
             )
-        return self.note.format(radii=radii)
+        return self.note.format(radii=radii, registration=_REGISTRATION[options.registration])
 
 
 _OURS = "ours, not the Real3D-AD benchmark's"
 _POINTS = "points are those sampled from each scan, and {radii}"
+_REGISTRATION = {
+    "none": "unlike there no scan is registered,",
+    "open3d": "every scan is registered to the category's first normal one (Open3D: FPFH, RANSAC, "
+    "ICP), but",
+}
 BASELINES = {
     baseline.name: baseline
     for baseline in (
@@ -94,8 +90,9 @@ BASELINES = {
             "PatchCore (FPFH)",
             sees_normal_scans=True,
             reads_fpfh=True,
+            registers=True,
             note=f"PatchCore (FPFH): {_OURS}: as there at most 10,000 points are kept, and an "
-            f"object's score is the maximum, but scans are not registered, {_POINTS}.",
+            f"object's score is the maximum; {{registration}} {_POINTS}.",
         ),
         Baseline(
             "patchcore_encoder",
@@ -115,7 +112,7 @@ class BaselinePlan:
     Attributes:
         name: in `BASELINES`.
         settings: dataset, recipe and seed; its train category counts if the baseline is trained.
-        fpfh_radii: of FPFH, where the baseline reads it; None for multiples of the point spacing.
+        options: of a memory, as far as it depends on them.
 
     Raises:
         ConfigError: an unknown name, or no train category where one is needed.
@@ -123,7 +120,7 @@ class BaselinePlan:
 
     name: str
     settings: Plan
-    fpfh_radii: Radii | None = None
+    options: MemoryOptions = USUAL
 
     def __post_init__(self) -> None:
         if self.name not in BASELINES:
@@ -150,8 +147,7 @@ class BaselinePlan:
         plan = replace(self.settings, bfloat16=None)
         if self.baseline.sees_normal_scans:  # these know of no recipe
             plan = replace(plan, recipe=replace(plan.recipe, name="any", variant="full"))
-        radii = self.fpfh_radii
-        label = plan.label + ("" if radii is None else ",fpfh_radii={:g}-{:g}".format(*radii))
+        label = plan.label + self.options.label
         folder = Path(outputs, plan.dataset, encoder, BASELINES_FOLDER, self.name, label)
         return Run(folder / (self.train_cat or "untrained") / f"seed{plan.seed}")
 
@@ -161,7 +157,7 @@ def plan_baselines(
     base: Plan,
     categories: Sequence[str],
     seeds: Sequence[int],
-    fpfh_radii: Radii | None = None,
+    options: MemoryOptions = USUAL,
 ) -> list[BaselinePlan]:
     """List the baselines that tables need: those that are trained on each training category.
 
@@ -178,6 +174,6 @@ def plan_baselines(
         if BASELINES[name].needs_training:
             some = train_categories(base.dataset, categories)
             chosen = [(category, seed) for seed in seeds for category in some]
-        radii = fpfh_radii if BASELINES[name].reads_fpfh else None
-        plans += [BaselinePlan(name, replace(base, train_cat=c, seed=s), radii) for c, s in chosen]
+        own = BASELINES[name].options(options)
+        plans += [BaselinePlan(name, replace(base, train_cat=c, seed=s), own) for c, s in chosen]
     return plans

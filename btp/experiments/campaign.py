@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from btp.errors import BTPError
-from btp.experiments.baselines import BaselinePlan, Radii, plan_baselines
+from btp.errors import BTPError, DataError
+from btp.experiments.baselines import BaselinePlan, plan_baselines
+from btp.experiments.memory_options import USUAL, MemoryOptions
 from btp.experiments.protocol import Plan, plan_tables
 from btp.experiments.record import RunRecord
 from btp.experiments.runs import Run, find_runs, find_scored_baselines
@@ -60,7 +61,7 @@ class Campaign:
         base: Plan,
         recipes: Mapping[str, Recipe],
         seeds: Sequence[int],
-        fpfh_radii: Radii | None = None,
+        options: MemoryOptions = USUAL,
     ) -> None:
         """Train and score what tables lack, baselines included.
 
@@ -69,11 +70,11 @@ class Campaign:
             base: settings; train category, seed and recipe are replaced.
             recipes: by variant; those that the tables need.
             seeds: of each cell.
-            fpfh_radii: of the baselines that read FPFH; None for multiples of the spacing.
+            options: of the memories among the baselines.
         """
         categories = self.workspace.dataset.categories
         plans = plan_tables(tables, base, categories, recipes, seeds)
-        baselines = plan_baselines(tables, base, categories, seeds, fpfh_radii)
+        baselines = plan_baselines(tables, base, categories, seeds, options)
         self.say(f"{len(plans)} runs and {len(baselines)} baselines, finished ones included")
         # n_points by n_points: the first ones share their features with the baselines
         self.train_and_score([plan for plan in plans if plan.n_points == base.n_points])
@@ -115,7 +116,10 @@ class Campaign:
         return True
 
     def score_baselines(self, plans: Sequence[BaselinePlan]) -> None:
-        """Score the baselines that were not scored; failures go to `left_out`."""
+        """Score the baselines that were not scored, or by another version.
+
+        Failures go to `left_out`.
+        """
         for number, plan in enumerate(plans, start=1):
             run = self.workspace.run(plan)
             store = self.workspace.store(plan.settings.n_points, plan.settings.sampling_seed)
@@ -124,10 +128,17 @@ class Campaign:
                 run.claimed(wait=True),
                 self.time.on("scoring", store),
             ):
-                given = plan, self.workspace, self.thresholds
-                if self.rescore or current_record(*given) is None:
-                    score_baseline(*given)
+                if self.rescore or not self._is_scored(plan):
+                    score_baseline(plan, self.workspace, self.thresholds)
                     self.say(f"[baseline {number}/{len(plans)}] {run.folder}")
+
+    def _is_scored(self, plan: BaselinePlan) -> bool:
+        """Whether a baseline's record is there and can be used; says why one cannot."""
+        try:
+            return current_record(plan, self.workspace, self.thresholds) is not None
+        except DataError as error:  # damaged, or of another version: nothing but a measurement
+            self.say(f"measured again: {error}")
+            return False
 
     def records(self) -> list[RunRecord]:
         """Return the records of all finished runs and scored baselines of the workspace.

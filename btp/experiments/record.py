@@ -12,6 +12,7 @@ import btp
 from btp.config import build
 from btp.errors import ConfigError, DataError
 from btp.evaluation.scoring import mean_over_categories
+from btp.geometry.registration import Registration
 from btp.recipe import Recipe
 from btp.runtime.files import write_text
 from btp.types import N_POINTS
@@ -51,6 +52,7 @@ class RunRecord:
         device: that scored.
         fpfh_radii: of a baseline that reads FPFH, in the scans' units; None for multiples of each
             scan's point spacing.
+        registration: whether a baseline registered the scans to a normal one, and by what.
     """
 
     folder: str
@@ -81,6 +83,7 @@ class RunRecord:
     torch: str
     device: str
     fpfh_radii: tuple[float, float] | None = None
+    registration: Registration = "none"
 
     @property
     def variant(self) -> str:

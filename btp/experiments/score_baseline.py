@@ -72,7 +72,8 @@ def score_baseline(
         loss=None,
         command=workspace.commands.baseline(plan),
         thresholds=thresholds,
-        fpfh_radii=plan.fpfh_radii,
+        fpfh_radii=plan.options.fpfh_radii,
+        registration=plan.options.registration,
         **circumstances(workspace),
         **measure(baseline_scores(plan, workspace), thresholds),
     )
@@ -136,7 +137,11 @@ def _by_memory(plan: BaselinePlan, workspace: Workspace, category: str) -> Categ
         )
     store = workspace.store(plan.settings.n_points, plan.settings.sampling_seed)
     how = _MEMORIES[plan.name]
-    wanted = Wanted(point_fpfh=plan.baseline.reads_fpfh, fpfh_radii=plan.fpfh_radii)
+    wanted = Wanted(
+        point_fpfh=plan.baseline.reads_fpfh,
+        fpfh_radii=plan.options.fpfh_radii,
+        registration=plan.options.registration,
+    )
     normal = store.load(dataset, category, "train", wanted)
     bank = memory.remember(normal, seed=plan.settings.seed, device=device, **how)
     return score(bank, store.load(dataset, category, "test", wanted), device)

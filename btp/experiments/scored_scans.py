@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from btp.evaluation.scoring import CategoryScores, evaluate
 from btp.experiments.baselines import BaselinePlan
+from btp.experiments.memory_options import MemoryOptions
 from btp.experiments.protocol import Plan
 from btp.experiments.record import RunRecord
 from btp.experiments.runs import Run
@@ -109,4 +110,5 @@ def _scores(record: RunRecord, workspace: Workspace) -> Iterable[CategoryScores]
         return evaluate(detector, dataset, workspace.store(*sampling), seen)
     recipe = record.recipe or Recipe()
     plan = Plan(dataset.name, record.train_cat or "", record.seed, recipe, *sampling)
-    return baseline_scores(BaselinePlan(record.baseline, plan, record.fpfh_radii), workspace)
+    options = MemoryOptions(record.fpfh_radii, record.registration)
+    return baseline_scores(BaselinePlan(record.baseline, plan, options), workspace)

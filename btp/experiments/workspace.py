@@ -61,8 +61,7 @@ class Commands:
     def baseline(self, plan: BaselinePlan) -> str:
         """Return the command line that scores a baseline, among others."""
         command = self.complete("3", plan.settings, plan.settings.seed - FIRST_SEED + 1)
-        radii = plan.fpfh_radii
-        return command if radii is None else command + " 'fpfh_radii=[{:g},{:g}]'".format(*radii)
+        return " ".join([command, *map(shlex.quote, plan.options.words)])
 
     def evaluate(self) -> str:
         """Return the command line that scores what there is."""

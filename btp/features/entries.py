@@ -66,6 +66,11 @@ class ScanEntries:
         """Hash of the scan's bytes and of the settings of its sampling."""
         return self._key(self.n_points)
 
+    @property
+    def digest(self) -> str:
+        """Hash of the scan's bytes alone."""
+        return self._scan_digest().hexdigest()
+
     def _key(self, n_points: int) -> str:
         digest = self._scan_digest().copy()
         digest.update(f"{n_points} {self.seed}".encode())
@@ -73,11 +78,12 @@ class ScanEntries:
 
     def _scan_digest(self) -> hashlib.blake2b:
         if self._digest is None:
-            self._digest = hashlib.blake2b(digest_size=16)
+            digest = hashlib.blake2b(digest_size=16)
             for path in (self.sample.path, self.sample.label_path):
                 if path is not None and path.is_file():
-                    self._digest.update(path.read_bytes())
-                self._digest.update(b"|")
+                    digest.update(path.read_bytes())
+                digest.update(b"|")
+            self._digest = digest  # not before it is whole: a template is shared by threads
         return self._digest
 
     @property
@@ -144,13 +150,12 @@ class ScanEntries:
 
         What was known changes the rest by rounding at most.
         """
-        scan = self._scan_digest().hexdigest()
-        path = entry_path(self.root, "geometry", scan, self.seed)
+        path = entry_path(self.root, "geometry", self.digest, self.seed)
         known = _first_known(read_entry(path), rows)
         if len(known) == len(rows):
             return known
         dense = self.prepared.dense
-        kept = entry_path(self.root, "normals", scan)
+        kept = entry_path(self.root, "normals", self.digest)
         normals = find_entry(kept, lambda: {"normals": torch.from_numpy(dense_normals(dense))})
         more = local_geometry(dense, rows[len(known) :], normals=normals["normals"].numpy())
         geometry = np.concatenate([known, more])
@@ -191,15 +196,28 @@ class ScanEntries:
         """
 
         def make() -> Entry:
-            known = described
-            if known is None:
-                scale = self.prepared.scale
-                scaled = None if radii is None else (radii[0] / scale, radii[1] / scale)
-                known = dense_fpfh(self.prepared.dense, self.prepared.rows, radii=scaled)
-            return {"point_fpfh": torch.from_numpy(known).half()}
+            if described is not None:
+                return {"point_fpfh": torch.from_numpy(described).half()}
+            return fpfh_entry(self.prepared, self.prepared.dense, radii)
 
         key = (self.key,) if radii is None else (self.key, radii)
         return find_entry(entry_path(self.root, "fpfh-points", *key), make)
+
+
+def fpfh_entry(
+    prepared: Prepared, dense: NDArray[np.float32], radii: tuple[float, float] | None
+) -> Entry:
+    """Describe a scan's sampled points by FPFH, in 16 bit.
+
+    Args:
+        prepared: the scan.
+        dense: float32 [R, 3], its raw points, normalised, in the pose that they are described in.
+        radii: for normals and features, in the scan's own unit; None for multiples of its point
+            spacing.
+    """
+    scale = prepared.scale
+    scaled = None if radii is None else (radii[0] / scale, radii[1] / scale)
+    return {"point_fpfh": torch.from_numpy(dense_fpfh(dense, prepared.rows, radii=scaled)).half()}
 
 
 def _first_known(entry: Entry | None, rows: NDArray[np.int64]) -> NDArray[np.float32]:

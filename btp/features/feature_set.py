@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from btp.features.entries import Entry
+from btp.geometry.registration import Registration
 from btp.metrics import PointCounts
 from btp.types import Features, Sample
 
@@ -24,12 +25,15 @@ class Wanted:
         point_fpfh: FPFH of each sampled point, on the dense cloud.
         fpfh_radii: of that, for normals and features in the scans' own unit; None for multiples
             of each scan's point spacing.
+        registration: of that: "open3d" for FPFH of the scan as it lies on its category's first
+            training scan.
     """
 
     surface: bool = False
     fpfh_cloud: str | None = None
     point_fpfh: bool = False
     fpfh_radii: tuple[float, float] | None = None
+    registration: Registration = "none"
 
     def covers(self, other: Wanted) -> bool:
         """Tell whether a set of these serves where others were asked for."""
@@ -37,7 +41,7 @@ class Wanted:
             self.surface >= other.surface
             and other.fpfh_cloud in (None, self.fpfh_cloud)
             and self.point_fpfh >= other.point_fpfh
-            and (not other.point_fpfh or self.fpfh_radii == other.fpfh_radii)
+            and (not other.point_fpfh or self._of_fpfh == other._of_fpfh)
         )
 
     def joined(self, other: Wanted) -> Wanted:
@@ -46,8 +50,13 @@ class Wanted:
             self.surface or other.surface,
             other.fpfh_cloud or self.fpfh_cloud,
             self.point_fpfh or other.point_fpfh,
-            other.fpfh_radii if other.point_fpfh else self.fpfh_radii,
+            *(other._of_fpfh if other.point_fpfh else self._of_fpfh),
         )
+
+    @property
+    def _of_fpfh(self) -> tuple[tuple[float, float] | None, Registration]:
+        """The settings of the points' FPFH."""
+        return self.fpfh_radii, self.registration
 
 
 NOTHING_MORE = Wanted()

@@ -21,6 +21,7 @@ from btp.data.dataset import Dataset
 from btp.errors import ConfigError, DataError
 from btp.features.entries import Entry, ScanEntries, entry_path, read_entry, write_entry
 from btp.features.feature_set import NOTHING_MORE, FeatureSet, Wanted, joined
+from btp.features.registered import registered_fpfh
 from btp.models.fast import for_encoding
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
@@ -132,9 +133,24 @@ class DiskStore:
             if wanted.fpfh_cloud is not None:
                 made.append(self._targets(scans, made, wanted.fpfh_cloud, f"fpfh {title}"))
             if wanted.point_fpfh:
-                described = partial(ScanEntries.point_fpfh, radii=wanted.fpfh_radii)
-                made.append(self._threaded(scans, f"fpfh {title}", described))
+                describe = self._fpfh_of_points(dataset, category, wanted)
+                made.append(self._threaded(scans, f"fpfh {title}", describe))
         return joined(category, samples, _merged(made))
+
+    def _fpfh_of_points(
+        self, dataset: Dataset, category: str, wanted: Wanted
+    ) -> Callable[[ScanEntries], Entry]:
+        """What describes the points of each scan: as it lies, or registered to a normal one."""
+        if wanted.registration == "none":
+            return partial(ScanEntries.point_fpfh, radii=wanted.fpfh_radii)
+        normal = dataset.samples(category, "train")
+        if not normal:
+            raise DataError(
+                f"{dataset.name}, {category}: no train scans found, and scans are registered to "
+                "the first of them; add some, or leave registration=none"
+            )
+        template = ScanEntries(dataset, normal[0], self.root, self.n_points, self.seed)
+        return partial(registered_fpfh, template=template, radii=wanted.fpfh_radii)
 
     def _lock_path(self, title: str) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)

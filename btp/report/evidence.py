@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from btp.experiments.baselines import Radii
+from btp.experiments.memory_options import USUAL, MemoryOptions
 from btp.experiments.protocol import POINTS, TRAINED_VARIANTS, train_categories
 from btp.experiments.record import RunRecord
 from btp.recipe import Recipe
@@ -30,7 +30,7 @@ class Evidence:
         n_points: of Tables 1-4.
         pro: the figure that is printed as P-PRO (D4).
         speed: of this encoder, for Table 5.
-        fpfh_radii: of the baselines that read FPFH.
+        memories: options of the memories among the baselines.
     """
 
     dataset: str
@@ -43,7 +43,7 @@ class Evidence:
     n_points: int = N_POINTS
     pro: Pro = "standard"
     speed: Speed = field(default_factory=Speed)
-    fpfh_radii: Radii | None = None
+    memories: MemoryOptions = USUAL
 
     def of(
         self, train_cats: Sequence[str], variant: str = "full", n_points: int | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from btp.errors import ConfigError
-from btp.experiments.baselines import Radii
+from btp.experiments.memory_options import USUAL, MemoryOptions
 from btp.experiments.protocol import FIRST_SEED, TABLES, Plan
 from btp.experiments.workspace import Commands
 from btp.recipe import Recipe
@@ -30,7 +30,7 @@ class Request:
         numbers: of the tables whose gaps are of interest.
         seeds: that the tables are planned for; None for those that there are.
         wanted: settings whose recipe alone is of interest; None for every recipe.
-        fpfh_radii: of the baselines that are shown, where they read FPFH.
+        memories: options of the memories among the baselines that are shown.
         pro: the figure that is printed as P-PRO (D4); None for the paper's coverage AUC with
             recipe paper, and standard AU-PRO with any other.
         commands: that complete a table.
@@ -45,7 +45,7 @@ class Request:
     seeds: Sequence[int] | None = None
     wanted: Plan | None = None
     pro: Pro | None = None
-    fpfh_radii: Radii | None = None
+    memories: MemoryOptions = USUAL
     commands: Commands = field(default_factory=Commands)
     speed: Speed = field(default_factory=Speed)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from btp.experiments.baselines import BASELINES, Radii
+from btp.experiments.baselines import BASELINES
+from btp.experiments.memory_options import MemoryOptions
 from btp.experiments.protocol import TABLES, seeds_from
 from btp.experiments.record import RunRecord
 from btp.report.agreement import agreeing, baselines_beside, by_recipe, by_variant, full_recipe
@@ -51,7 +52,7 @@ def sections_of(records: Sequence[RunRecord], request: Request) -> tuple[list[Se
     sections, left_out = [], []
     runs = [record for record in records if record.baseline is None]
     baselines = [record for record in records if record.baseline is not None]
-    chosen_baselines = [each for each in baselines if _has_radii(each, request.fpfh_radii)]
+    chosen_baselines = [each for each in baselines if _has_options(each, request.memories)]
     for group in by_recipe(runs).values():
         used, remarks = agreeing(group)
         left_out += remarks
@@ -67,10 +68,11 @@ def sections_of(records: Sequence[RunRecord], request: Request) -> tuple[list[Se
     return sections or [_without_runs(request)], left_out
 
 
-def _has_radii(record: RunRecord, wanted: Radii | None) -> bool:
-    """Whether a baseline has the wanted radii of FPFH, if it reads FPFH at all."""
-    reads_fpfh = record.baseline is not None and BASELINES[record.baseline].reads_fpfh
-    return not reads_fpfh or record.fpfh_radii == wanted
+def _has_options(record: RunRecord, wanted: MemoryOptions) -> bool:
+    """Whether a baseline was measured with the wanted options, as far as it depends on them."""
+    assert record.baseline is not None, "a baseline's"
+    found = MemoryOptions(record.fpfh_radii, record.registration)
+    return found == BASELINES[record.baseline].options(wanted)
 
 
 def _without_runs(request: Request) -> Section:
@@ -105,7 +107,7 @@ def _evidence(
         n_points=request.n_points,
         pro=request.pro or usual,
         speed=request.speed,
-        fpfh_radii=request.fpfh_radii,
+        memories=request.memories,
     )
 
 

@@ -22,7 +22,7 @@ def baseline_rows(
         if records:
             title, zero_shot = f"{baseline.title}, ours", not baseline.sees_normal_scans
             made = cells(records)
-            notes = [baseline.footnote(evidence.fpfh_radii)]
+            notes = [baseline.footnote(evidence.memories)]
             rows.append(Row(name, title, made, "baseline", notes, zero_shot))
     return rows
 
