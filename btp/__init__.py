@@ -1,5 +1,16 @@
 """BTP: zero-shot 3D anomaly detection on point clouds with point-language models.
 
+The package is a house of eight floors. A folder is a room, and imports only from floors below:
+
+    7  commands                      command lines: read the settings, open a workspace, one call
+    6  report benchmark pretraining  tables and pictures of records; speed; how `mini` is made
+    5  experiments inspect           the paper's runs and their records; a person's own scans
+    4  training evaluation           the training loop; scores and metrics of a category, baselines
+    3  features                      what the frozen encoder makes of a scan, computed once and kept
+    2  data models drawing           scans and how they are sampled; Eq. 1-4 and 6; pictures
+    1  geometry metrics weights      neighbours, normals, FPFH; AUROC, AU-PRO; weight files
+    0  types errors config recipe losses runtime  values, settings, Eq. 5-8; files and threads
+
 Modules and `btp.load` are imported when first used, so that `import btp` costs nothing.
 """
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
+
+import btp
 
 # From the ground up; a line is a floor, a name a room: a file or a folder of btp/.
 # `btp/__init__.py` imports lazily and stands outside.
@@ -102,6 +105,17 @@ def test_imports_point_down(files: dict[str, Path]) -> None:
             if room and below and room != below and floors[below] >= floors[room]:
                 upward.append(f"{module} (floor {floors[room]}) imports {imported}")
     assert upward == []
+
+
+def test_the_package_s_docstring_draws_the_floors() -> None:
+    floors, above = floor_of(), len(FLOORS)
+    drawn = []
+    for line in re.findall(r"^    \d  (\S+(?: \S+)*?)  ", btp.__doc__ or "", re.MULTILINE):
+        rooms = line.split()
+        assert max(floors[room] for room in rooms) < above, f"{line}: not below the line before"
+        above = min(floors[room] for room in rooms)
+        drawn += rooms
+    assert sorted(drawn) == sorted(set(floors) - {"__main__"})
 
 
 def test_no_imports_in_circles(files: dict[str, Path]) -> None:
