@@ -15,7 +15,6 @@ from typing import Protocol, TypeVar
 
 import torch
 from filelock import FileLock
-from tqdm import tqdm
 
 from btp.data.dataset import Dataset
 from btp.errors import ConfigError, DataError
@@ -26,6 +25,7 @@ from btp.models.fast import for_encoding
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
 from btp.runtime.batches import batches
+from btp.runtime.progress import Progress
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS
 
@@ -166,7 +166,7 @@ class DiskStore:
 
         sizes = [scan.size for scan in scans]
         made = map_within(run, scans, sizes, BYTES_IN_WORK, WORKERS)
-        return list(tqdm(made, title, len(scans), leave=False))
+        return list(Progress(title, len(scans), passing=True).over(made))
 
     def _encoded(
         self, scans: Sequence[ScanEntries], clouds: Sequence[Entry], title: str
@@ -176,15 +176,15 @@ class DiskStore:
         paths = [entry_path(self.root, "features", scan.key, weights) for scan in scans]
         entries = [read_entry(path) for path in paths]
         missing = [i for i, entry in enumerate(entries) if entry is None]
-        bar = tqdm(total=len(missing), desc=title, leave=False, disable=not missing)
+        progress = Progress(title, len(missing), passing=True)
         for chunk in batches(len(missing), BATCH):
             rows = missing[chunk]
             made = self._encode([clouds[i] for i in rows])
             for row, entry in zip(rows, made, strict=True):
                 write_entry(paths[row], entry)
                 entries[row] = entry
-            bar.update(len(rows))
-        bar.close()
+            progress.update(len(rows))
+        progress.close()
         return [entry for entry in entries if entry is not None]
 
     def _encode(self, clouds: Sequence[Entry]) -> list[Entry]:

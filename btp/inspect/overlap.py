@@ -9,8 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-from tqdm import tqdm
-
+from btp.runtime.progress import Progress
 from btp.runtime.threads import core_count
 
 T = TypeVar("T")
@@ -25,12 +24,12 @@ def work_ahead(
         work: done once for each path.
         paths: at most `workers` and one more are in work, or done and not yet taken.
         workers: threads; None for one a core, at most eight.
-        title: of the progress bar.
+        title: of the progress shown.
     """
     workers = workers or min(core_count(), 8)
     pending: deque[tuple[Path, Future[T]]] = deque()
     pool = ThreadPoolExecutor(workers)
-    bar = tqdm(total=len(paths), desc=title, unit="scan", disable=None)
+    bar = Progress(title, len(paths))
     try:
         for path in paths:
             pending.append((path, pool.submit(work, path)))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from btp.errors import DataError
 from btp.features.store import FeatureSet
@@ -23,6 +22,7 @@ from btp.models.fast import for_training
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe, TrainConfig
 from btp.runtime.batches import batches
+from btp.runtime.progress import Progress
 from btp.training.resume import State
 from btp.training.trainee import Trainee, make_optimizer, new_trainee
 
@@ -91,7 +91,7 @@ def train(
         metadata: kept in the detector's file; a resumed run must have the same.
         resume: go on from `out`/resume.pt if it is there.
         bfloat16: autocast the heads; losses stay in float32.
-        quiet: show no progress bar.
+        quiet: show no progress.
 
     Returns:
         The detector of the epoch that the recipe keeps (D12), in eval mode.
@@ -113,11 +113,13 @@ def train(
     first = state.restore() if resume else state.forget()
     epochs = fit(trainee, optimizer, data, recipe, seed, first, bfloat16)
     title, total = f"train {data.category}", recipe.training.epochs
-    bar = tqdm(epochs, title, total, initial=first, disable=quiet)
-    with SummaryWriter(str(out / "tensorboard"), purge_step=first) as board:
-        for epoch, losses in bar:
+    with (
+        SummaryWriter(str(out / "tensorboard"), purge_step=first) as board,
+        Progress(title, total, "epoch", first, show=not quiet) as progress,
+    ):
+        for epoch, losses in epochs:
             _log(board, epoch, losses, optimizer)
-            bar.set_postfix(loss=f"{losses['total']:.3f}")
+            progress.update(loss=f"{losses['total']:.3f}")
             state.best = kept(state.best, trainee, epoch, losses["total"], recipe.training)
             if (epoch + 1) % RESUME_EVERY == 0:
                 state.save(epoch)

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
-from tqdm import tqdm
 
 from btp.data.formats import write_labelled_txt, write_pcd
 from btp.data.synthesis import defects
 from btp.data.synthesis.areas import object_radius
 from btp.errors import DataError
 from btp.runtime.batches import batches
+from btp.runtime.progress import Progress
 
 Draw = Callable[[int, np.random.Generator], tuple[NDArray, NDArray]]
 """(number of points, generator) -> points [N, 3] and outward unit normals [N, 3] of one object."""
@@ -152,9 +152,9 @@ def write_set(
         jobs = [plan[some] for plan in plans for some in batches(len(plan), BATCH)]
         write = partial(_write_scans, partial_root, source, seed)
         total = sum(map(len, plans))
-        with tqdm(total=total, desc=f"writing {root.name}", unit="scan", disable=None) as bar:
+        with Progress(f"writing {root.name}", total) as progress:
             for written in _map(write, jobs, workers):
-                bar.update(written)
+                progress.update(written)
         if root.exists():
             root.rmdir()
         partial_root.rename(root)
