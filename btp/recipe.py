@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from btp.config import build, refuse_unknown
 from btp.errors import ConfigError
 from btp.losses import LossWeights
+from btp.runtime.own_files import command_line
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Recipe:
             raise ConfigError(
                 f"{where}.pro is no setting of a recipe: AU-PRO and coverage AUC are both measured "
                 "always. Choose what the tables print with pro=standard or pro=coverage of "
-                "scripts/eval.py"
+                f"`{command_line('eval')}`"
             )
         part_of = {each.name: part for part, kind in _PARTS.items() for each in fields(kind)}
         refuse_unknown(settings, {*part_of, "name", "variant", "loss"}, where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from btp.commands import config_files
 from btp.errors import BTPError, ConfigError
+from btp.runtime.own_files import command_line
 from btp.runtime.processor import use_full_width
 
 
@@ -70,8 +70,7 @@ def typed(*names: str) -> list[str]:
 
 def command() -> str:
     """Return the command line that started this command."""
-    script = f"scripts/{HydraConfig.get().job.config_name}.py"
-    return shlex.join(["python", script, *sys.argv[1:]])
+    return command_line(str(HydraConfig.get().job.config_name), *sys.argv[1:])
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from btp.experiments.runs import Run
 from btp.experiments.workspace import Workspace
 from btp.features.store import load_annotated
 from btp.recipe import Recipe
+from btp.runtime.own_files import command_line
 from btp.training.loop import train
 from btp.weights.state_dict import read_metadata
 
@@ -39,7 +40,7 @@ def train_run(
     """
     if plan.recipe.variant == "baseline":
         raise ConfigError(
-            "variant=baseline is ULIP alone: nothing to train, scripts/eval.py scores it"
+            f"variant=baseline is ULIP alone: nothing to train, `{command_line('eval')}` scores it"
         )
     check_category(plan.train_cat, workspace.dataset.categories, "train_cat")
     run = workspace.run(plan)

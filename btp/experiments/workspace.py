@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from btp.experiments.runs import Run
 from btp.features.cache import CachedStore
 from btp.features.store import DiskStore
 from btp.models.point_language import PointLanguageModel
+from btp.runtime.own_files import command_line
 from btp.types import N_POINTS
 
 
@@ -40,7 +40,7 @@ class Commands:
         """
         words = self.recipe if recipe is None else recipe
         chosen = [f"train_cat={plan.train_cat}", f"seed={plan.seed}"]
-        return _line("train", *self.data, *words, *_unusual(plan), *chosen)
+        return command_line("train", *self.data, *words, *_unusual(plan), *chosen)
 
     def complete(
         self, table: str, plan: Plan, seeds: int = 1, recipe: Sequence[str] | None = None
@@ -56,7 +56,7 @@ class Commands:
         chosen = self.recipe if recipe is None else recipe
         many = [f"seeds={seeds}"] if seeds > 1 else []
         settings = (*_unusual(plan), f"table={table}", "run_missing=true", *many)
-        return _line("eval", *self.data, *chosen, *settings)
+        return command_line("eval", *self.data, *chosen, *settings)
 
     def baseline(self, plan: BaselinePlan) -> str:
         """Return the command line that scores a baseline, among others."""
@@ -65,7 +65,7 @@ class Commands:
 
     def evaluate(self) -> str:
         """Return the command line that scores what there is."""
-        return _line("eval", *self.data)
+        return command_line("eval", *self.data)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,3 @@ class Workspace:
 
 def _unusual(plan: Plan) -> list[str]:
     return [f"{name}={value}" for name, value in plan.unusual.items()]
-
-
-def _line(script: str, *settings: str) -> str:
-    return shlex.join(["python", f"scripts/{script}.py", *settings])

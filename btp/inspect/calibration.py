@@ -19,6 +19,7 @@ import numpy as np
 from btp.config import build
 from btp.errors import BTPError, ConfigError, WeightsError
 from btp.runtime.files import write_text
+from btp.runtime.own_files import command_line
 
 CONFIDENCE = 0.95
 
@@ -153,7 +154,7 @@ def read_calibration(path: Path, detector: str) -> Calibration:
     Raises:
         WeightsError: if the file is missing or damaged, or was made with another detector.
     """
-    again = "calibrate again: python scripts/calibrate.py normal=DIR detector=..."
+    again = f"calibrate again: {command_line('calibrate', 'normal=DIR', 'detector=...')}"
     try:
         calibration = build(Calibration, json.loads(path.read_text("utf-8")), str(path))
     except FileNotFoundError as error:

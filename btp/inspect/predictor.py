@@ -19,7 +19,7 @@ from btp.inspect.together import remember, score_together
 from btp.models.checkpoint import load_detector
 from btp.models.point_language import PointLanguageModel
 from btp.runtime.files import file_digest
-from btp.runtime.own_files import own_file
+from btp.runtime.own_files import command_line, own_file
 from btp.types import Prediction
 
 __all__ = ["COVERAGE", "Inspector", "calibration_path", "detector_path", "load"]
@@ -162,7 +162,7 @@ def detector_path(detector: str | Path) -> Path:
     if not path.is_file():
         raise WeightsError(
             f"{detector}: neither a detector's file nor a name in {CHECKPOINTS}; train one with "
-            "scripts/train.py and give the path that it prints"
+            f"`{command_line('train')}` and give the path that it prints"
         )
     return path
 

@@ -13,9 +13,10 @@ from btp.errors import ConfigError, WeightsError
 from btp.evaluation.patch_distances import COMPARED_SAMPLINGS, DescribedScan
 from btp.evaluation.together import MOST_OTHERS, choose
 from btp.runtime.files import write_bytes
+from btp.runtime.own_files import command_line
 
 FORMAT = "1"
-AGAIN = "make it again: python scripts/calibrate.py normal=DIR detector=..."
+AGAIN = f"make it again: {command_line('calibrate', 'normal=DIR', 'detector=...')}"
 
 
 @dataclass(frozen=True)

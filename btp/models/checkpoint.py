@@ -16,6 +16,7 @@ from btp.models.detector import Detector
 from btp.models.point_language import EncoderConfig, PointLanguageModel, located
 from btp.recipe import DetectorConfig, Recipe
 from btp.runtime.files import write_bytes
+from btp.runtime.own_files import command_line
 from btp.weights.state_dict import load_strictly, read_checkpoint, read_metadata
 
 CONTEXT = "prompts.context"
@@ -74,7 +75,8 @@ def load_detector(path: str | Path) -> Trained:
     if about is None:
         raise WeightsError(
             f"{path}: no settings in the file's header; expected a detector that "
-            "scripts/train.py wrote (the authors' best.pth: convert it with scripts/weights.py)"
+            f"`{command_line('train')}` wrote (the authors' best.pth: convert it with "
+            f"`{command_line('weights', 'convert=best.pth')}`)"
         )
     encoder = build(EncoderConfig, about.pop("encoder"), f"{path}: encoder")
     recipe = Recipe.from_file(about.pop("recipe"), f"{path}: recipe")

@@ -16,6 +16,7 @@ from btp.models.point_encoder import PointBERT, PointBERTConfig
 from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.runtime.own_files import own_file
 from btp.types import Features
+from btp.weights.published import FETCH
 from btp.weights.records import Record, file_sha256, read_record, verify
 from btp.weights.state_dict import fingerprint, load_strictly, read_checkpoint
 from btp.weights.text_store import TextStore
@@ -203,7 +204,7 @@ def require_weights(config: EncoderConfig, text: bool = False, heads: bool = Fal
         return
     get = "give their paths as encoder.point_weights, encoder.text_weights, encoder.heads"
     if config.name == "ulip2":
-        get = "`python scripts/weights.py fetch=ulip2`, or encoder=mini for the embedded encoder"
+        get = f"{FETCH}, or encoder=mini for the embedded encoder"
     random = "encoder.point_weights=null encoder.text_weights=null"
     random += "" if config.heads is None else " encoder.heads=null"
     raise WeightsError(

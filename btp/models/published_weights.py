@@ -16,6 +16,7 @@ from btp.models.point_encoder import PointBERT
 from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import TextTower
 from btp.runtime.files import write_bytes
+from btp.runtime.own_files import command_line
 from btp.weights.download import fetch_whole, fill, partial_path
 from btp.weights.published import ULIP2_FILE, known_mistake, text_tower_state, unwrap
 from btp.weights.records import read_record, record_path, verify, write_record
@@ -23,7 +24,7 @@ from btp.weights.sources import LocalFile, RemoteFile, find_remote
 from btp.weights.state_dict import load_strictly, read_checkpoint
 from btp.weights.text_cut import cut_checkpoint, plan_cut
 
-COMMAND = "python scripts/weights.py fetch=ulip2"
+COMMAND = command_line("weights", "fetch=ulip2")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from btp.errors import ConfigError, WeightsError
 from btp.models.checkpoint import Trained, new_detector, save_detector
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
+from btp.runtime.own_files import command_line
 from btp.types import N_POINTS
 from btp.weights.published import known_mistake, unwrap
 from btp.weights.records import file_sha256
@@ -55,7 +56,7 @@ def convert_heads(
     if recipe.prompt.learned:
         raise ConfigError(
             f"recipe {recipe.name} learns prompts; the authors' heads were trained with fixed "
-            f"ones. Run `python scripts/weights.py convert={path} recipe=release`"
+            f"ones. Run `{command_line('weights', f'convert={path}', 'recipe=release')}`"
         )
     content: dict[str, Any] = read_checkpoint(path)
     detector = new_detector(model.config, recipe.detector)
@@ -93,7 +94,7 @@ def head_state(content: Mapping[str, Any], source: str | Path) -> dict[str, Any]
         raise WeightsError(
             f"{source}: holds {found}; expected the release's trained heads, with entries "
             f"{' and '.join(modules)}. Give the best.pth that the authors' training wrote: "
-            "`python scripts/weights.py convert=best.pth`"
+            f"`{command_line('weights', 'convert=best.pth')}`"
         )
     state = {}
     for module in modules:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from btp.runtime.own_files import command_line
+
 BENCHMARK = "benchmark.json"  # scripts/benchmark.py's record, in the folder of all runs
-_MEASURE = "python scripts/benchmark.py only=growth"
+_MEASURE = command_line("benchmark", "only=growth")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def read_speed(outputs: Path, encoder: str) -> Speed:
     return Speed(
         by_points,
         f"clouds / s: encoder and heads, one cloud at a time, measured on {machine} by "
-        "scripts/benchmark.py. The paper's: RTX 4090.",
+        f"`{_MEASURE}`. The paper's: RTX 4090.",
     )
 
 

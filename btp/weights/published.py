@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from btp.runtime.own_files import command_line
+
 ULIP2_FILE = "ULIP-2-PointBERT-10k-xyzrgb-pc-vit_g-objaverse_shapenet-pretrained.pt"
-FETCH = "`python scripts/weights.py fetch=ulip2`"
+FETCH = f"`{command_line('weights', 'fetch=ulip2')}`"
 
 # All other tensors of OpenCLIP's files belong to the text tower.
 OUTSIDE_TEXT_TOWER = ("visual.", "logit_scale", "logit_bias")
@@ -54,7 +56,7 @@ def known_mistake(state: Mapping[str, Any]) -> str | None:
     if "patch_geo_encoder" in state or any_starts("patch_geo_encoder.", "patch_feature_embedder."):
         return (
             "the trained heads of BTP's authors, not an encoder; "
-            "`python scripts/weights.py convert=<file>` makes a detector of them"
+            f"`{command_line('weights', 'convert=FILE')}` makes a detector of them"
         )
     if width == (512,) and not any_starts("point_encoder.cls_token"):
         return f"a ULIP-1 model with another point encoder than PointBERT; {right_one}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from btp.errors import DataError, WeightsError
 from btp.runtime.files import write_bytes
+from btp.weights.published import FETCH
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,7 @@ def verify(path: str | Path, thoroughly: bool = False) -> Record | None:
             f"{path}: not the file that was recorded; found {stat.st_size:,} bytes, sha256 "
             f"{found}, expected {record.size:,} bytes, sha256 {record.sha256} (from "
             f"{record.source}). Delete it and get it again with "
-            f"`python scripts/weights.py fetch=ulip2`, or delete {record_path(path).name} if the "
-            "change is meant"
+            f"{FETCH}, or delete {record_path(path).name} if the change is meant"
         )
     if not unchanged:
         with contextlib.suppress(DataError):  # a read-only folder: hashed again the next time

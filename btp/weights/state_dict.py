@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from btp.errors import WeightsError
+from btp.runtime.own_files import command_line
 from btp.weights.published import known_mistake
 
 FETCH_AGAIN = (
-    "fetch it again: `python scripts/weights.py` lists what is needed and gets it with fetch="
+    f"fetch it again: `{command_line('weights')}` lists what is needed and gets it with fetch="
 )
 
 
@@ -35,7 +36,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(
-            f"{path}: no such file; expected a checkpoint. `python scripts/weights.py` lists what "
+            f"{path}: no such file; expected a checkpoint. `{command_line('weights')}` lists what "
             "is needed, and how to fetch it"
         )
     head = _refuse_impostors(path)

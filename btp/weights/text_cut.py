@@ -19,7 +19,7 @@ from torch import Tensor
 
 from btp.errors import WeightsError
 from btp.runtime.files import write_bytes
-from btp.weights.published import text_tower_state
+from btp.weights.published import FETCH, text_tower_state
 from btp.weights.sources import Source
 from btp.weights.state_dict import check_names_and_shapes, read_checkpoint
 
@@ -76,7 +76,7 @@ class TextCut:
 
 _NOT_FINITE = (
     "some weights are not finite numbers of 16 bits; expected those of OpenCLIP's ViT-bigG-14. "
-    "Delete the file and fetch it again: `python scripts/weights.py fetch=ulip2`"
+    f"Delete the file and fetch it again: {FETCH}"
 )
 
 
@@ -100,7 +100,7 @@ def plan_cut(source: Source, expected: Mapping[str, Any]) -> TextCut:
         if tensor.dtype not in _TYPES:
             raise WeightsError(
                 f"{source.name}: {name} is of type {tensor.dtype}; expected {', '.join(_TYPES)}. "
-                "Fetch OpenCLIP's own file: `python scripts/weights.py fetch=ulip2`"
+                f"Fetch OpenCLIP's own file: {FETCH}"
             )
         dtype, size = _TYPES[tensor.dtype], 2 * math.prod(tensor.shape)
         start, stop = (begin + offset for offset in tensor.data_offsets)
@@ -148,7 +148,7 @@ def _read_header(source: Source) -> tuple[int, dict[str, TensorInfo]]:
 def _damaged(source: Source, what: str) -> WeightsError:
     return WeightsError(
         f"{source.name}: {what} in a file of {source.size:,} bytes; expected a whole .safetensors "
-        "file. Get it again: `python scripts/weights.py fetch=ulip2`"
+        f"file. Get it again: {FETCH}"
     )
 
 
