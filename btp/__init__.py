@@ -11,7 +11,8 @@ The package is a house of eight floors. A folder is a room, and imports only fro
     1  geometry metrics weights      neighbours, normals, FPFH; AUROC, AU-PRO; weight files
     0  types errors config recipe losses runtime  values, settings, Eq. 5-8; files and threads
 
-Modules and `btp.load` are imported when first used, so that `import btp` costs nothing.
+Modules, `btp.load` and the types of what it gives are imported when first used, so that
+`import btp` costs nothing.
 """
 
 from __future__ import annotations
@@ -20,21 +21,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from btp.inspect.predictor import Inspector as Inspector
     from btp.inspect.predictor import load as load
+    from btp.inspect.reference import GoodScans as GoodScans
+    from btp.types import Prediction as Prediction
 
 __version__ = "0.2.0"
 
-_MODULES = frozenset({"geometry", "inspect", "losses", "metrics", "models", "weights"})
-_FUNCTIONS = {"load": "btp.inspect.predictor"}
+_MODULES = frozenset({"errors", "geometry", "inspect", "losses", "metrics", "models", "weights"})
+_NAMES = {
+    "GoodScans": "btp.inspect.reference",
+    "Inspector": "btp.inspect.predictor",
+    "Prediction": "btp.types",
+    "load": "btp.inspect.predictor",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"btp.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'btp' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_FUNCTIONS})
+    return sorted({*globals(), *_MODULES, *_NAMES})

@@ -15,7 +15,7 @@ import btp
 from btp.data import reading
 from btp.data.formats import read_labelled_points, write_ply
 from btp.data.reading import SURFACE_POINTS, read_scan
-from btp.errors import DataError, WeightsError
+from btp.errors import ConfigError, DataError, WeightsError
 from btp.inspect.predictor import Inspector, calibration_path, load
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 30)], float)
@@ -74,6 +74,26 @@ def test_a_list_is_scored_like_its_parts(root: Path, inspector: Inspector) -> No
         assert together.name == str(file)
         assert together.object_score == pytest.approx(alone.object_score, abs=1e-5)
         np.testing.assert_allclose(together.point_scores, alone.point_scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_progress_is_shown_when_asked(
+    root: Path, inspector: Inspector, progress: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = sorted((root / "data" / "egg" / "test").iterdir())[:3]
+    inspector.predict(scans, progress=progress)
+    inspector.predict(scans, together=True, progress=progress)
+    found = [line.partition(" in ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert found == (["scoring: 3 scans", "describing: 3 scans"] if progress else [])
+
+
+def test_devices(root: Path) -> None:
+    path = root / "run" / "detector.safetensors"
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    assert load(path).model.device.type == load(path, "auto").model.device.type == best
+    assert load(path, torch.device("cpu")).model.device.type == "cpu"
+    with pytest.raises(ConfigError, match=r"device is 'tpu9'.*use device=cpu or device=auto"):
+        load(path, "tpu9")
 
 
 def test_dense_is_the_mean_of_its_samplings(

@@ -18,7 +18,7 @@ from omegaconf.errors import MissingMandatoryValue
 from btp.commands import config_files
 from btp.errors import BTPError, ConfigError
 from btp.runtime.own_files import command_line
-from btp.runtime.processor import use_full_width
+from btp.runtime.processor import chosen_device, use_full_width
 
 
 def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -35,7 +35,7 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
                 key = error.full_key
                 _fail(f"{key} has no value; set it on the command line: {key}=...")
             except BTPError as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                if in_a_sweep():
                     print(f"error: {error}", file=sys.stderr)
                     raise  # a job of a sweep: the launcher tells the others' fate
                 _fail(str(error))
@@ -56,6 +56,11 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _fail(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def in_a_sweep() -> bool:
+    """Tell whether this is one of the runs of `-m`."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
 def overrides() -> list[str]:
@@ -102,15 +107,5 @@ def bfloat16_from(config: DictConfig) -> bool | None:
 
 
 def device_from(config: DictConfig) -> torch.device:
-    """Return the device; "auto" is CUDA where there is one."""
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(config.device)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device is {config.device!r}, which cannot be used here "
-            f"({str(error).splitlines()[0]}); use device=cpu or device=auto"
-        ) from error
-    return device
+    """Return the device that a config names, as `chosen_device`."""
+    return chosen_device(str(config.device))

@@ -20,6 +20,7 @@ from btp.models.checkpoint import load_detector
 from btp.models.point_language import PointLanguageModel
 from btp.runtime.files import file_digest
 from btp.runtime.own_files import command_line, own_file
+from btp.runtime.processor import chosen_device
 from btp.types import Prediction
 
 __all__ = ["COVERAGE", "Inspector", "calibration_path", "detector_path", "load"]
@@ -37,6 +38,7 @@ class Inspector(ScanModel):
         coverage: Coverage = ...,
         *,
         reference: Iterable[Scan] | GoodScans | None = ...,
+        progress: bool = ...,
     ) -> Prediction: ...
 
     @overload
@@ -47,6 +49,7 @@ class Inspector(ScanModel):
         *,
         together: bool = ...,
         reference: Iterable[Scan] | GoodScans | None = ...,
+        progress: bool = ...,
     ) -> list[Prediction]: ...
 
     @overload
@@ -57,6 +60,7 @@ class Inspector(ScanModel):
         *,
         together: bool = ...,
         reference: Iterable[Scan] | GoodScans | None = ...,
+        progress: bool = ...,
     ) -> Any: ...
 
     def predict(
@@ -66,6 +70,7 @@ class Inspector(ScanModel):
         *,
         together: bool = False,
         reference: Iterable[Scan] | GoodScans | None = None,
+        progress: bool = False,
     ) -> Any:
         """Score one scan or several, each alone, by one another, or against good scans.
 
@@ -80,6 +85,7 @@ class Inspector(ScanModel):
                 that are not evidently of one part are judged alone.
             reference: good scans of the same part and in the same units, or what `remember` made
                 of them. A scan whose extents agree with none of them is judged alone.
+            progress: show on standard error how many scans are done, and the time left.
 
         Returns:
             A `Prediction`, or for several scans a list of them. Each has one score for every
@@ -94,32 +100,33 @@ class Inspector(ScanModel):
         """
         several, single = given_scans(scans)
         if reference is not None and not isinstance(reference, GoodScans):
-            reference = self.remember(reference, coverage)
+            reference = self.remember(reference, coverage, progress)
         if together or reference is not None:
-            scored = score_together(self, several, coverage, together, reference)
+            scored = score_together(self, several, coverage, together, reference, progress)
         else:
-            scored = [
-                one for ready in self.prepared(several, coverage) for one in self.score(ready)
-            ]
+            prepared = self.prepared(several, coverage, "scoring" if progress else None)
+            scored = [one for ready in prepared for one in self.score(ready)]
         predictions = [
             Prediction(s.scan.name, s.point_scores, s.object_score, s.repeated, s.spacing, s.judged)
             for s in scored
         ]
         return predictions[0] if single else predictions
 
-    def remember(self, scans: Iterable[Scan], coverage: Coverage = COVERAGE) -> GoodScans:
+    def remember(
+        self, scans: Iterable[Scan], coverage: Coverage = COVERAGE, progress: bool = False
+    ) -> GoodScans:
         """Describe good scans once, for many calls of `predict`.
 
         Raises:
             DataError: if a scan cannot be read or used.
             ConfigError: if there is none, or `coverage` is unknown.
         """
-        return remember(self, given_scans(scans)[0], coverage)
+        return remember(self, given_scans(scans)[0], coverage, progress)
 
 
 def load(
     detector: str | Path = "mini",
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     bfloat16: bool | None = None,
 ) -> Inspector:
     """Load a detector that can score any scan.
@@ -127,18 +134,18 @@ def load(
     Args:
         detector: path of a file that scripts/train.py wrote; or the name of a detector that comes
             with the project, a folder in checkpoints/.
-        device: to run on; "auto" is CUDA where there is one.
+        device: to run on; "auto" is CUDA where there is one, and else the CPU.
         bfloat16: as in `Inspector`.
 
     Raises:
         WeightsError: if there is no such detector, or its encoder's weights have changed since.
+        ConfigError: if the device cannot be used here.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = chosen_device(device)
     path = detector_path(detector)
     trained = load_detector(path)
     encoder, about = trained.encoder, trained.about
-    model = PointLanguageModel(encoder, device)
+    model = PointLanguageModel(encoder, chosen)
     if about["encoder_fingerprint"] != model.fingerprint:
         raise WeightsError(
             f"{path}: was trained on encoder {encoder.name} {about['encoder_fingerprint']}, and "

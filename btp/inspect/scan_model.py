@@ -24,6 +24,7 @@ from btp.models.point_language import PointLanguageModel
 from btp.runtime.batches import batches
 from btp.runtime.cuda_graph import Captured
 from btp.runtime.processor import gains_by_rounding
+from btp.runtime.progress import Progress
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS, Cloud, Features, Scores
 
@@ -75,17 +76,27 @@ class ScanModel:
         self.digest = digest
         self.reads_channels = model.reads_surface or detector.config.reads_surface
 
-    def prepared(self, scans: Sequence[Scan], coverage: Coverage) -> Iterator[list[ReadyScan]]:
-        """Read and sample scans, some at a time."""
+    def prepared(
+        self, scans: Sequence[Scan], coverage: Coverage, title: str | None = None
+    ) -> Iterator[list[ReadyScan]]:
+        """Read and sample scans, some at a time.
+
+        Args:
+            scans: to read.
+            coverage: as in `ready`.
+            title: of the progress that is shown while the scans are taken; None shows nothing.
+        """
         workers = min(BATCH, core_count())
-        for chunk in batches(len(scans), BATCH):
-            some = scans[chunk]
-            sizes = [given_bytes(scan) for scan in some]
-            yield list(
-                map_within(
-                    lambda scan: self.ready(scan, coverage), some, sizes, BYTES_IN_WORK, workers
+        with Progress(title or "", len(scans), show=title is not None) as progress:
+            for chunk in batches(len(scans), BATCH):
+                some = scans[chunk]
+                sizes = [given_bytes(scan) for scan in some]
+                yield list(
+                    map_within(
+                        lambda scan: self.ready(scan, coverage), some, sizes, BYTES_IN_WORK, workers
+                    )
                 )
-            )
+                progress.update(len(some))
 
     def ready(self, scan: Scan, coverage: Coverage = COVERAGE) -> ReadyScan:
         """Read, sample and describe a scan: all work before the encoder, safe in any thread.
@@ -137,10 +148,10 @@ class ScanModel:
         ]
 
     def described(
-        self, scans: Sequence[Scan], coverage: Coverage
+        self, scans: Sequence[Scan], coverage: Coverage, progress: bool = False
     ) -> Iterator[tuple[ReadyScan, DescribedScan]]:
         """Read, sample and describe scans, a few at a time, for judging them by others."""
-        for ready in self.prepared(scans, coverage):
+        for ready in self.prepared(scans, coverage, "describing" if progress else None):
             yield from self.describe(ready)
 
     def describe(self, batch: Sequence[ReadyScan]) -> list[tuple[ReadyScan, DescribedScan]]:

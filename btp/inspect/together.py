@@ -19,7 +19,9 @@ FEWEST = 3
 one."""
 
 
-def remember(inspector: ScanModel, scans: Sequence[Scan], coverage: Coverage) -> GoodScans:
+def remember(
+    inspector: ScanModel, scans: Sequence[Scan], coverage: Coverage, progress: bool = False
+) -> GoodScans:
     """Describe good scans, so that others can be judged against them.
 
     Raises:
@@ -28,7 +30,7 @@ def remember(inspector: ScanModel, scans: Sequence[Scan], coverage: Coverage) ->
     """
     if not scans:
         raise ConfigError("the reference has no scans; give at least one good scan")
-    described = [each for _, each in inspector.described(scans, coverage)]
+    described = [each for _, each in inspector.described(scans, coverage, progress)]
     return GoodScans(inspector.digest, coverage, tuple(described))
 
 
@@ -38,6 +40,7 @@ def score_together(
     coverage: Coverage,
     together: bool,
     reference: GoodScans | None,
+    progress: bool = False,
 ) -> list[ScoredScan]:
     """Score scans by one another, by good ones, or by both.
 
@@ -47,6 +50,7 @@ def score_together(
         coverage: as in `Inspector.predict`.
         together: whether to judge the scans by one another.
         reference: good scans, or None.
+        progress: whether to show it.
 
     Raises:
         ConfigError: if the scans are too few to judge one another, or the reference was made with
@@ -60,7 +64,7 @@ def score_together(
         )
     if reference is not None:
         reference.check(inspector.digest, coverage)
-    ready, described = zip(*inspector.described(scans, coverage), strict=True)
+    ready, described = zip(*inspector.described(scans, coverage, progress), strict=True)
     good = () if reference is None else reference.scans
     judge = Judge(described if together else (), good, device=inspector.model.device)
     if good and not any(judge.knows(scan) for scan in described):

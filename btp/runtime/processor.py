@@ -1,4 +1,4 @@
-"""What the processor multiplies quickly: float32 at its full width, and 16 bit where it can."""
+"""Which device works, and what it multiplies quickly: float32 at full width, 16 bit if it can."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from btp.errors import ConfigError
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -34,6 +36,25 @@ def use_full_width() -> bool:
         matmul.fp32_precision = before
         return False
     return True
+
+
+def chosen_device(device: torch.device | str) -> torch.device:
+    """Return a device that can be used here; "auto" is CUDA where there is one, and else the CPU.
+
+    Raises:
+        ConfigError: if there is no such device, or it cannot be used here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device is {str(device)!r}, which cannot be used here "
+            f"({str(error).splitlines()[0]}); use device=cpu or device=auto"
+        ) from error
+    return chosen
 
 
 def multiplies_in_16_bit(device: torch.device) -> bool:
