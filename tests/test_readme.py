@@ -39,7 +39,7 @@ if importlib.util.find_spec("onnxscript") is None:
 # Sections that go on where another one ended.
 AFTER = {"Reproduce the paper": "Two commands", "Many runs": "When something fails"}
 # Numbers on the command line that only make it longer.
-SMALLER = {"seeds": "1", "hydra.launcher.n_jobs": "1"}
+SMALLER = {"seeds": "1", "hydra.launcher.n_jobs": "1", "shards": "2", "shard": "0,1"}
 SWEPT = {"seed": 2, "train_cat": 1}  # so many of each list that a sweep runs over
 
 
@@ -126,6 +126,10 @@ MADE = {
     "Score your scan": [
         *("outputs/predict/scores.csv", "outputs/predict/viewer.html", "outputs/line1/scores.csv"),
         *("outputs/predict/**/*.scores.ply", "outputs/predict/**/*.regions.json"),
+    ],
+    "More scans than one machine can score": [
+        *("outputs/line2/scores.csv", "outputs/line2/viewer.html"),
+        "outputs/line2/scores.shard-1-of-2.csv",
     ],
     "Reproduce the paper": [
         *("outputs/demo/mini/report/*.md", "outputs/demo/mini/report/*.csv"),

@@ -103,3 +103,4 @@ def test_its_command_scores_in_another_folder_and_writes_there(installed: Path, 
         (row,) = csv.DictReader(file)
     assert float(row["object_score"]) == pytest.approx(expected, abs=1e-4)
     assert "outputs/predict/viewer.html" in printed.replace(os.sep, "/")
+    assert "no verdict: btp calibrate normal=DIR" in printed  # there are no scripts

@@ -59,7 +59,7 @@ def find_company(
 
     Raises:
         ConfigError: if `together` is unknown; or "true", and the scans are too few or of two parts.
-        DataError: if the reference is of another part than every scan.
+        DataError: if the reference is of another part than every scan of a whole listing.
     """
     groups: list[list[int]] = []
     if together not in get_args(Together):
@@ -71,7 +71,8 @@ def find_company(
         _refuse_what_cannot_be_one_part(known, groups)
         groups = [list(range(len(known)))]
     good = () if reference is None else reference.scans
-    _refuse_another_part(sizes, good)
+    if not folder.scans.share:  # a share may hold no scan of the part, and others do
+        _refuse_another_part(sizes, good)
     device = folder.inspector.model.device
     good_key = _key(scan.digest for scan in good) if good else ""
     alone = Company("", Judge(good=good, device=device), good_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,8 @@ def score_folder(
     """Score scans one by one, and write their heat maps, pictures and defect regions.
 
     For each scan `out` gets `<name>.scores.ply`, `<name>.png` and `<name>.regions.json`, for a
-    coarse mesh also `<name>.surface.ply`, and for all together scores.csv. What an earlier run
+    coarse mesh also `<name>.surface.ply`, and for all together scores.csv
+    (a shard: a table of its own, see `btp.inspect.shards`). What an earlier run
     finished with the same detector, file, coverage and threshold is not scored again.
 
     Args:
@@ -79,7 +80,7 @@ def score_folder(
         return provenance, earlier or scorer.load(path)
 
     def begin() -> Iterator[Future[ScanResult]]:
-        for path, reading in work_ahead(read, scans.paths, workers):
+        for path, reading in work_ahead(read, scans.paths, workers, title):
             outputs = ScanOutputs(out, scans.name(path))
             try:
                 provenance, scan = reading.result()
@@ -91,11 +92,12 @@ def score_folder(
             else:
                 yield writer.submit(outputs.write, scored, provenance)
 
-    results, table = list[ScanResult](), ScoreTable(out)
-    writers = writers or min(max(1, core_count() // 2), 8, len(scans.paths))
+    title = f"scoring {scans.share}".strip()
+    results, table = list[ScanResult](), ScoreTable(out, scans.share)
+    writers = writers or max(1, min(core_count() // 2, 8, len(scans.paths)))
     with writer_pool(writers) as writer:
         for writing in lag_behind(begin(), writers):
-            results.append(_decide(writing.result(), calibration))
+            results.append(decide(writing.result(), calibration))
             table.add(results[-1])
     table.finish(results)
     return results
@@ -152,7 +154,7 @@ def chosen_together(
     return "false"
 
 
-def exit_code(results: list[ScanResult]) -> int:
+def exit_code(results: Sequence[ScanResult]) -> int:
     """Return 3 if any scan is DEFECT, else 2 if any could not be scored, else 0."""
     if any(result.verdict == "DEFECT" for result in results):
         return 3
@@ -172,7 +174,8 @@ def _written(result: ScanResult) -> Future[ScanResult]:
     return future
 
 
-def _decide(result: ScanResult, calibration: Calibration | None) -> ScanResult:
+def decide(result: ScanResult, calibration: Calibration | None) -> ScanResult:
+    """Return a result with a verdict, if there are alarm thresholds and its score compares."""
     if calibration is None or result.object_score is None:
         return result
     if calibration.reference and result.judged == ALONE:

@@ -118,12 +118,16 @@ class ScanOutputs:
 
     def read(self, provenance: Provenance) -> ScanResult | None:
         """Read the result of an earlier run; None if it is incomplete or of another provenance."""
+        found = self.found()
+        return found[0] if found is not None and found[1] == provenance else None
+
+    def found(self) -> tuple[ScanResult, Provenance] | None:
+        """Read the result of an earlier run and what it depends on; None if it is incomplete."""
         try:
             record = json.loads(self.record.read_text("utf-8"))
-            files = [self.record.with_name(name) for name in record["files"]]
-            same = record["made"] == asdict(provenance)
-            whole = all(file.is_file() for file in files)
-            return ScanResult(**record["result"]) if same and whole else None
+            if not all(self.record.with_name(name).is_file() for name in record["files"]):
+                return None
+            return ScanResult(**record["result"]), Provenance(**record["made"])
         except (OSError, ValueError, TypeError, KeyError):
             return None  # missing, or written by something else: the scan is scored again
 

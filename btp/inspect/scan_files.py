@@ -22,14 +22,21 @@ class ScanFiles:
     Attributes:
         root: folder that the names are relative to.
         paths: files below it, sorted by name.
+        share: which share of a listing these are, such as "shard-03-of-16"; "" for all of it.
     """
 
     root: Path
     paths: list[Path]
+    share: str = ""
 
     def name(self, path: Path) -> str:
         """Return a scan's name in the results: its path below the root, with `/`, as it prints."""
         return printable(path.relative_to(self.root).as_posix())
+
+    def shard(self, number: int, shards: int) -> ScanFiles:
+        """Return every `shards`-th scan, from the one of this number (0, 1, ...) on."""
+        share = f"shard-{number:0{len(str(shards - 1))}}-of-{shards}"
+        return ScanFiles(self.root, self.paths[number::shards], share)
 
 
 def find_scans(source: str, out: Path | None = None) -> ScanFiles:

@@ -1,4 +1,4 @@
-"""Write scores.csv: a line for each scan as it is scored, sorted when all are."""
+"""Write scores.csv: a line for each scan as it is scored, sorted when all are; and read it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ class ScoreTable:
     leaves its results; at the end the sorted scores.csv replaces it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Begin a table; nothing is written yet."""
-        self.path = folder / "scores.csv"
-        self.unfinished = folder / "scores.unfinished.csv"
+    def __init__(self, folder: Path, share: str = "") -> None:
+        """Name a table; nothing is written yet.
+
+        Args:
+            folder: of all results.
+            share: of the scans, as in `ScanFiles`; a share has a table of its own.
+        """
+        name = f"scores.{share}" if share else "scores"
+        self.path = folder / f"{name}.csv"
+        self.unfinished = folder / f"{name}.unfinished.csv"
         self._begun = False
 
     def add(self, result: ScanResult) -> None:
@@ -53,6 +59,23 @@ class ScoreTable:
         """
         write_text(self.path, _lines(worst_first(results), header=True))
         self.unfinished.unlink(missing_ok=True)
+
+    def errors(self) -> dict[str, str] | None:
+        """Read the error of each scan, "" for none; None if the table is not finished.
+
+        Raises:
+            DataError: if the file is no such table.
+        """
+        if self.unfinished.is_file() or not self.path.is_file():
+            return None
+        try:
+            with self.path.open(encoding="utf-8", newline="") as file:
+                return {row["file"]: row["error"] for row in csv.DictReader(file)}
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise DataError(
+                f"{self.path}: cannot be read as a table of scores ({error!r}); delete it, and "
+                "score its scans again"
+            ) from error
 
 
 def worst_first(results: Sequence[ScanResult]) -> list[ScanResult]:
