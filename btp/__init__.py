@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from btp.inspect.reference import GoodScans as GoodScans
     from btp.types import Prediction as Prediction
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _MODULES = frozenset({"errors", "geometry", "inspect", "losses", "metrics", "models", "weights"})
 _NAMES = {

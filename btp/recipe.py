@@ -54,27 +54,41 @@ class DetectorConfig:
     """What a detector computes from a cloud's features and two text embeddings.
 
     Attributes:
-        object_score: D3. Sigmoid of 0.5 global + 0.5 highest patch logit ("max"), or 0.5 global
-            probability + 0.5 mean of the highest 20 % of patch probabilities ("top20"), or as "max"
-            with each patch logit averaged over the 12 nearest patches ("smooth").
+        object_score: D3. Sigmoid of the global logit joined with the highest patch logit ("max"),
+            or the global probability joined with the mean of the highest 20 % of patch
+            probabilities ("top20"), or as "max" with each patch logit averaged over the 12 nearest
+            patches ("smooth").
         patch_temperature: D5. Divides the patch logits.
         object_temperature: divides the global logits (Eq. 1).
+        object_alpha: D18. Share of the global score in Eq. 6; the rest is the patches'.
+        patch_similarity: D14. Patches are compared with the texts by the "cosine", as objects are
+            in Eq. 1, or by the "product" with embeddings that are not normalised.
         uncovered: D6. Points in no patch get the probability 0 ("zero"), or that of their
             "nearest" patch.
         gfcm_input: D7. Points as GFCM sees them: their normalised coordinates ("absolute"),
             coordinates relative to the patch's centre in units of its radius ("centred"), or the
             local geometry of the scan's surface there ("surface").
+        gfcm_output: D15. Width of GFCM's descriptor: that of the "text" embeddings, or the 33
+            values of "fpfh".
+        geo_projection: D16. phi_geo, which maps the descriptor to FPFH's 33 values before Eq. 7:
+            one "linear" layer, or "none": the descriptor is contrasted as it is.
         projection: D9. Maps into the text space: one "linear" layer, or a two-layer "mlp".
+        fusion: D17. phi_f of Eq. 4: one "linear" layer, or a two-layer "mlp".
         use_taps: Table 4's module MGFEM: the encoder's taps and CLS token are read.
         use_geometry: Table 4's module GFCM: the geometric descriptor is computed and read.
     """
 
     object_score: Literal["max", "top20", "smooth"] = "max"
+    object_alpha: float = 0.5
+    patch_similarity: Literal["cosine", "product"] = "cosine"
     patch_temperature: float = 0.07
     object_temperature: float = 0.07
     uncovered: Literal["zero", "nearest"] = "zero"
     gfcm_input: Literal["absolute", "centred", "surface"] = "absolute"
+    gfcm_output: Literal["text", "fpfh"] = "text"
+    geo_projection: Literal["linear", "none"] = "linear"
     projection: Literal["linear", "mlp"] = "linear"
+    fusion: Literal["linear", "mlp"] = "linear"
     use_taps: bool = True
     use_geometry: bool = True
 
@@ -83,6 +97,16 @@ class DetectorConfig:
         _check_positive(self, "patch_temperature", "object_temperature")
         if not (self.use_taps or self.use_geometry):
             raise ConfigError("recipe.use_taps and recipe.use_geometry are both off; keep one")
+        if not 0 <= self.object_alpha <= 1:
+            raise ConfigError(
+                f"recipe.object_alpha is {self.object_alpha}; expected a share from 0 to 1"
+            )
+        if self.gfcm_output == "text" and self.geo_projection == "none":
+            raise ConfigError(
+                "recipe.geo_projection=none contrasts GFCM's output with FPFH's 33 values, and "
+                "recipe.gfcm_output=text makes it as wide as the texts; choose gfcm_output=fpfh, "
+                "or geo_projection=linear"
+            )
 
     @property
     def reads_surface(self) -> bool:
@@ -191,10 +215,13 @@ class Recipe:
     def from_file(cls, settings: Mapping[str, Any], where: str) -> Recipe:
         """Make a recipe from the flat mapping in a file that this or an earlier version wrote.
 
+        Switches that the file's version did not have get the values that it computed with.
+
         Raises:
             ConfigError: for a setting that no version knows.
         """
-        return cls.from_flat({k: v for k, v in settings.items() if k not in _RETIRED}, where)
+        known = {k: v for k, v in settings.items() if k not in _RETIRED}
+        return cls.from_flat(_BEFORE_SWITCHES | known, where)
 
     def flat(self) -> dict[str, Any]:
         """Return all settings as one flat mapping: the inverse of `from_flat`."""
@@ -214,6 +241,13 @@ _PARTS: dict[str, type] = {
     "training": TrainConfig,
 }
 _RETIRED = {"pro"}  # D4 was a switch of the recipe, and is now one of the report
+_BEFORE_SWITCHES = {  # what every recipe computed with before version 0.3.0
+    "object_alpha": 0.5,
+    "patch_similarity": "product",
+    "gfcm_output": "fpfh",
+    "geo_projection": "none",
+    "fusion": "mlp",
+}
 
 
 def _check_choices(config: Any) -> None:

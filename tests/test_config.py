@@ -72,8 +72,12 @@ def test_the_release_s_recipe_is_what_facts_say() -> None:
         prompt_texts=("normal .", "defective ."),
         context_tokens=0,
         object_score="top20",
+        patch_similarity="product",
         patch_temperature=1.0,
+        gfcm_output="fpfh",
+        geo_projection="none",
         projection="mlp",
+        fusion="mlp",
     )
 
 

@@ -19,7 +19,15 @@ from btp.models.point_encoder import PointBERT, PointBERTConfig
 from btp.recipe import DetectorConfig
 from btp.types import Features, Scores
 
-RELEASE = DetectorConfig(object_score="top20", patch_temperature=1.0, projection="mlp")
+RELEASE = DetectorConfig(
+    object_score="top20",
+    patch_similarity="product",
+    patch_temperature=1.0,
+    gfcm_output="fpfh",
+    geo_projection="none",
+    projection="mlp",
+    fusion="mlp",
+)
 SMALL = PointBERTConfig(
     width=24, depth=4, heads=2, groups=16, group_size=8, embed_dim=12, taps=(1, 3)
 )

@@ -11,13 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from btp.errors import ConfigError
 from btp.models.detector import Detector
-from btp.models.fast import accelerated, for_scoring, for_training
-from btp.models.fast.gfcm import describe
+from btp.models.fast import PackedPrompts, accelerated, for_scoring, for_training
+from btp.models.fast.gfcm import pooled
 from btp.models.fast.mgfem import fold
 from btp.models.gfcm import GFCM, patch_inputs
 from btp.models.mgfem import MGFEM
 from btp.models.point_encoder import MiniPointNet, PointBERT, PointBERTConfig, patchify
+from btp.models.prompts import HybridPromptLearner
+from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.recipe import DetectorConfig
 from btp.types import Features
 
@@ -50,9 +53,9 @@ def small_features(n: int = 90) -> Features:
     )
 
 
-def small_gfcm(channels: int) -> GFCM:
+def small_gfcm(channels: int, out: int = 33) -> GFCM:
     """With norm weights of either sign, and statistics of their own."""
-    gfcm = GFCM(channels)
+    gfcm = GFCM(channels, out)
     for layers in (gfcm.mlp1, gfcm.mlp2, gfcm.mlp3):
         norm = layers[1]
         assert isinstance(norm, nn.BatchNorm1d)
@@ -76,7 +79,7 @@ def test_gfcm_of_features_equals_that_of_patches(kind: str, mode: str) -> None:
     plain = getattr(small_gfcm(5 if kind == "surface" else 3), mode)()
     fast = copy.deepcopy(plain)
     expected = plain(patch_inputs(features, kind))
-    found = describe(fast, features, kind)
+    found = fast.fc(pooled(fast, features, kind))
     assert_near(found, expected, "descriptors")
     upstream = torch.randn_like(expected)
     expected.backward(upstream)
@@ -90,15 +93,20 @@ def test_gfcm_of_features_equals_that_of_patches(kind: str, mode: str) -> None:
         assert_near(a.float(), b.float(), name)  # what the norms remember of the batch
 
 
+BRANCHES = ((True, True), (True, False), (False, True))
+LAYERS = ("linear", "mlp")
+
+
+@pytest.mark.parametrize("cosine", [True, False])
 @pytest.mark.parametrize(
-    ("projection", "use_taps", "use_geometry"),
-    [c for c in itertools.product(("linear", "mlp"), (True, False), (True, False)) if any(c[1:])],
+    ("projection", "fusion", "branches"), list(itertools.product(LAYERS, LAYERS, BRANCHES))
 )
 def test_mgfem_logits_equal_its_embeddings_along_the_direction(
-    projection: str, use_taps: bool, use_geometry: bool
+    projection: str, fusion: str, branches: tuple[bool, bool], cosine: bool
 ) -> None:
     torch.manual_seed(2)
-    plain = MGFEM(24, 20, 2, 33, projection, use_taps, use_geometry)
+    use_taps, use_geometry = branches
+    plain = MGFEM(24, 20, 2, 33, projection, fusion, use_taps, use_geometry)
     if use_taps:
         nn.init.normal_(plain.tap_weights)
     fast = copy.deepcopy(plain)
@@ -109,7 +117,11 @@ def test_mgfem_logits_equal_its_embeddings_along_the_direction(
         geometry = torch.randn(3, 16, 33, requires_grad=True) if use_geometry else None
         direction = torch.randn(20, requires_grad=True)
         given = features.taps, features.cls, geometry
-        logits = module(*given) @ direction if module is plain else fold(fast, direction)(*given)
+        if module is plain:
+            z = module(*given)
+            logits = (nn.functional.normalize(z, dim=-1) if cosine else z) @ direction
+        else:
+            logits = fold(fast, direction, cosine)(*given)
         (logits * torch.randn(3, 16)).sum().backward()
         inputs = [x.grad for x in (geometry, direction) if x is not None]
         results.append([logits, *inputs, *(p.grad for p in module.parameters())])
@@ -122,16 +134,26 @@ def small_detector(**switches: object) -> Detector:
     torch.manual_seed(4)
     model = Detector(SMALL, DetectorConfig(**switches), surface_channels=5)  # type: ignore[arg-type]
     if model.gfcm is not None:
-        model.gfcm = small_gfcm(model.gfcm.mlp1[0].in_features)
+        model.gfcm = small_gfcm(model.gfcm.mlp1[0].in_features, model.gfcm.fc[2].out_features)
         nn.init.zeros_(model.gfcm.mlp3[1].weight[3:5])  # a channel may die
     model.text.copy_(nn.functional.normalize(torch.randn(2, 20), dim=-1))
     return model.eval()
 
 
+RELEASE = {
+    "patch_similarity": "product",
+    "gfcm_output": "fpfh",
+    "geo_projection": "none",
+    "fusion": "mlp",
+}
 SWITCHES = [
     {},
-    {"gfcm_input": "surface", "projection": "mlp", "object_score": "top20"},
-    {"gfcm_input": "centred", "uncovered": "nearest", "object_score": "smooth"},
+    RELEASE,
+    RELEASE | {"gfcm_input": "surface", "projection": "mlp", "object_score": "top20"},
+    RELEASE | {"gfcm_input": "centred", "uncovered": "nearest", "object_score": "smooth"},
+    {"projection": "mlp", "object_alpha": 0.3},
+    {"fusion": "mlp", "gfcm_output": "fpfh", "gfcm_input": "surface"},
+    {"patch_similarity": "product"},
     {"use_geometry": False, "projection": "mlp"},
     {"use_taps": False},
 ]
@@ -191,6 +213,47 @@ def test_folding_changes_nothing_in_the_detector_and_keeps_apart_from_it() -> No
         for parameter in detector.parameters():
             parameter.add_(1)
     assert torch.equal(folded(features).patch_logits, expected)
+
+
+@pytest.mark.parametrize("context", [0, 4])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("normal object.", "defective object."),
+        ("a long defective piece", "a piece"),
+        ("a piece", "a piece with a defect"),
+        ("a piece", "a piece"),
+    ],
+)
+def test_packed_prompts_give_the_same_texts_and_gradients(
+    texts: tuple[str, str], context: int
+) -> None:
+    torch.set_default_dtype(torch.float32)  # the tower's norms have no other
+    torch.manual_seed(6)
+    tower = TextEncoder(TextConfig(width=16, heads=2, layers=3, embed_dim=20))
+    prompts = HybridPromptLearner(tower, texts, context)
+    nn.init.normal_(prompts.context)
+    results = []
+    for form in (prompts, PackedPrompts(prompts)):
+        found = form(tower)
+        (gradient,) = torch.autograd.grad(found, prompts.context, weights_of(found))
+        results.append((found, gradient))
+    for expected, packed in zip(*results, strict=True):
+        torch.testing.assert_close(packed, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_packed_prompts_hold_what_both_share_once() -> None:
+    tower = TextEncoder(TextConfig(width=16, heads=2, layers=1, embed_dim=20))
+    prompts = HybridPromptLearner(tower, ("a normal piece", "a bad piece"), 4)
+    # start, context, "a"; "normal piece" and "bad piece", each with its end
+    assert PackedPrompts(prompts).positions.tolist() == [*range(6), 6, 7, 8, 6, 7, 8]
+
+
+def test_packed_prompts_that_are_too_long_are_refused_alike() -> None:
+    tower = TextEncoder(TextConfig(width=16, heads=2, layers=1, embed_dim=20, context_length=8))
+    prompts = HybridPromptLearner(tower, ("normal object.", "defective object."), 6)
+    with pytest.raises(ConfigError, match=r"prompts are .* tokens long"):
+        PackedPrompts(prompts)(tower)
 
 
 def small_encoder() -> PointBERT:

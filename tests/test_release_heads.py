@@ -28,8 +28,12 @@ RELEASE = Recipe().changed(
     prompt_texts=("normal .", "defective ."),
     context_tokens=0,
     object_score="top20",
+    patch_similarity="product",
     patch_temperature=1.0,
+    gfcm_output="fpfh",
+    geo_projection="none",
     projection="mlp",
+    fusion="mlp",
 )
 
 

@@ -53,11 +53,12 @@ def test_every_trainable_parameter_gets_a_gradient(
     scores = trainee.detector(features, trainee.text())
     terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.training.geo_temperature)
     terms["total"].backward()
-    # a shift before a batch norm is taken off again: these have no effect, hence no gradient
+    # a shift before a batch norm is taken off again: these have no effect, hence no gradient but
+    # rounding
     shifts = {f"detector.gfcm.mlp{i}.0.bias" for i in (1, 2, 3)}
     for name, parameter in trainee.named_parameters():
         assert parameter.grad is not None, name
-        assert (parameter.grad.abs().max() > 1e-6) == (name not in shifts), name
+        assert (parameter.grad.abs().max() > 1e-4) == (name not in shifts), name
     assert all(p.grad is None for p in [*model.points.parameters(), *model.text.parameters()])
 
 

@@ -61,7 +61,7 @@ def tiny_features(root: Path) -> FeatureSet:
     """Of the annotated scans of the tiny set's egg, written below a folder."""
     store = DiskStore(root / "store", tiny_model(), POINTS)
     folder = Folder(write_tiny_dataset(root / "data"))
-    return store.load(folder, "egg", "test", Wanted(surface=True, fpfh_cloud="sampled"))
+    return store.load(folder, "egg", "test", Wanted(surface=True, fpfh_cloud="dense"))
 
 
 def write_tiny_dataset(root: Path, normal: int = 2, defective: int = 3) -> Path:

@@ -84,16 +84,28 @@ def encode(model: PointBERT, points: Tensor, surface: Tensor | None = None) -> F
 
 
 def step(
-    detector: Detector, recipe: Recipe, optimizer: torch.optim.Optimizer
+    detector: Detector,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    text: Callable[[], Tensor | None] = lambda: None,
 ) -> Callable[[Features, Tensor], float]:
-    """Return a training step of the heads: features with targets and labels in, the loss out."""
+    """Return a training step: features with targets and labels in, the loss out.
+
+    Args:
+        detector: heads that are trained.
+        recipe: loss and longest gradient.
+        optimizer: of the heads, and of prompts where they are trained too.
+        text: encodes the prompts, with gradients; None stands for the detector's own.
+    """
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
 
     def update(features: Features, labels: Tensor) -> float:
         optimizer.zero_grad()
         temperature = recipe.training.geo_temperature
-        terms = joint_loss(detector(features), labels, features.fpfh, recipe.loss, temperature)
+        scores = detector(features, text())
+        terms = joint_loss(scores, labels, features.fpfh, recipe.loss, temperature)
         terms["total"].backward()
-        nn.utils.clip_grad_norm_(detector.parameters(), recipe.training.clip_norm)
+        nn.utils.clip_grad_norm_(parameters, recipe.training.clip_norm)
         optimizer.step()
         return float(terms["total"].detach())
 

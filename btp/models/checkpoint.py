@@ -121,7 +121,7 @@ def start_from(heads: Detector, detector: Detector) -> None:
     Raises:
         ConfigError: if a switch makes the same part another one.
     """
-    for switch in ("gfcm_input", "projection"):
+    for switch in ("gfcm_input", "gfcm_output", "geo_projection", "projection", "fusion"):
         found, wanted = getattr(heads.config, switch), getattr(detector.config, switch)
         if found != wanted:
             raise ConfigError(
@@ -130,4 +130,6 @@ def start_from(heads: Detector, detector: Detector) -> None:
             )
     if detector.gfcm is not None and heads.gfcm is not None:
         detector.gfcm.load_state_dict(heads.gfcm.state_dict())
+    if detector.geo_projection is not None and heads.geo_projection is not None:
+        detector.geo_projection.load_state_dict(heads.geo_projection.state_dict())
     detector.mgfem.start_from(heads.mgfem)

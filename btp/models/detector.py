@@ -7,12 +7,13 @@ This is the one scoring rule of the project: training, evaluation and inference 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from btp.errors import ConfigError
 from btp.geometry.neighbours import knn
 from btp.geometry.patches import gather, patch_centres, patch_of_uncovered, patches_to_points
-from btp.models.gfcm import GFCM, patch_inputs
+from btp.models.gfcm import FPFH_CHANNELS, GFCM, patch_inputs
 from btp.models.mgfem import MGFEM
 from btp.models.point_encoder import PointBERTConfig
 from btp.recipe import DetectorConfig
@@ -44,15 +45,21 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config
         channels = surface_channels if config.gfcm_input == "surface" else 3
-        self.gfcm = GFCM(channels) if config.use_geometry else None
+        described = encoder.embed_dim if config.gfcm_output == "text" else FPFH_CHANNELS
+        self.gfcm = GFCM(channels, described) if config.use_geometry else None
         self.mgfem = MGFEM(
             width=encoder.width,
             embed_dim=encoder.embed_dim,
             n_taps=len(encoder.taps),
+            geometry_channels=described,
             projection=config.projection,
+            fusion=config.fusion,
             use_taps=config.use_taps,
             use_geometry=config.use_geometry,
         )
+        self.geo_projection: nn.Linear | None = None  # phi_geo of Eq. 7
+        if config.use_geometry and config.geo_projection == "linear":
+            self.geo_projection = nn.Linear(described, FPFH_CHANNELS)
         # The two prompts' embeddings: once the prompts are trained or fixed, all that is left of
         # the text side, so that scoring never loads a text tower.
         self.register_buffer("text", torch.full((2, encoder.embed_dim), torch.nan))
@@ -73,7 +80,11 @@ class Detector(nn.Module):
         if self.gfcm is not None:
             geometry = self.gfcm(patch_inputs(features, self.config.gfcm_input))  # Eq. 2
         z = self.mgfem(features.taps, features.cls, geometry)  # Eq. 4
+        if self.config.patch_similarity == "cosine":
+            z = F.normalize(z, dim=-1)
         patch_logits = z @ direction / self.config.patch_temperature  # [B, G]
+        if self.geo_projection is not None:
+            geometry = self.geo_projection(geometry)  # what Eq. 7 contrasts
         return scores_from_patches(self.config, features, patch_logits, direction, geometry)
 
     def direction(self, text: Tensor | None = None) -> Tensor:
@@ -105,15 +116,18 @@ def scores_from_patches(
         features: of B clouds.
         patch_logits: float [B, G].
         direction: float [D], as of `Detector.direction`.
-        geometry: float [B, G, 33], kept with the scores; None without GFCM.
+        geometry: float [B, G, 33], what Eq. 7 contrasts with FPFH, kept with the scores; None
+            without GFCM.
     """
+    alpha = config.object_alpha
     # no matrix product: under autocast it would be one of 16 bit
     global_logits = (features.object_embedding * direction).sum(1) / config.object_temperature
     patch_probabilities = patch_logits.sigmoid()
-    object_logits = 0.5 * global_logits + 0.5 * _highest(config, features, patch_logits)
+    highest = _highest(config, features, patch_logits)
+    object_logits = alpha * global_logits + (1 - alpha) * highest
     if config.object_score == "top20":
         top = patch_probabilities.topk(int(TOP_SHARE * patch_logits.shape[1])).values
-        object_scores = 0.5 * global_logits.sigmoid() + 0.5 * top.mean(1)
+        object_scores = alpha * global_logits.sigmoid() + (1 - alpha) * top.mean(1)
     else:
         object_scores = object_logits.sigmoid()
     point_logits, point_scores = _to_points(config, features, patch_logits, patch_probabilities)

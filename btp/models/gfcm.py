@@ -60,7 +60,12 @@ class GFCM(nn.Module):
     """Learns a descriptor of each patch's shape, in the place of FPFH."""
 
     def __init__(self, channels: int = 3, out: int = FPFH_CHANNELS) -> None:
-        """Build the layers for points of `channels` inputs and descriptors of `out` values."""
+        """Build the layers.
+
+        Args:
+            channels: of each point.
+            out: values of a descriptor: FPFH's 33, or the width of the text embeddings (D15).
+        """
         super().__init__()
         self.mlp1 = _pointwise(channels, 64)
         self.mlp2 = _pointwise(64, 128)
@@ -76,6 +81,10 @@ class GFCM(nn.Module):
         Returns:
             f, float [B, G, out].
         """
+        return self.fc(self.pooled(patches))
+
+    def pooled(self, patches: Tensor) -> Tensor:
+        """Return max_j MLP(p_ij) of patches as in `forward`: float [B, G, 256]."""
         x = self.mlp3(self.mlp2(self.mlp1(patches.flatten(0, 2))))  # [B G K, 256]
         # max, not amax: its backward writes one value a maximum instead of comparing them all
-        return self.fc(x.view(*patches.shape[:3], -1).max(2).values)
+        return x.view(*patches.shape[:3], -1).max(2).values

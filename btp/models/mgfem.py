@@ -24,7 +24,8 @@ class MGFEM(nn.Module):
         embed_dim: int,
         n_taps: int = 4,
         geometry_channels: int = 33,
-        projection: str = "mlp",
+        projection: str = "linear",
+        fusion: str = "linear",
         use_taps: bool = True,
         use_geometry: bool = True,
     ) -> None:
@@ -35,7 +36,8 @@ class MGFEM(nn.Module):
             embed_dim: D, width of the space shared with text.
             n_taps: L.
             geometry_channels: channels of GFCM's descriptor.
-            projection: "linear" or "mlp" (D9).
+            projection: "linear" or "mlp", of phi_s, phi_g and phi_c (D9).
+            fusion: "linear" or "mlp", of phi_f (D17).
             use_taps: keep the encoder's branches (taps and CLS); Table 4's row "GFCM" is without.
             use_geometry: keep GFCM's branch; Table 4's row "MGFEM" is without.
         """
@@ -50,9 +52,9 @@ class MGFEM(nn.Module):
         if use_geometry:
             self.geometry_projection = _projection(geometry_channels, embed_dim, projection)
             branches += 1
-        self.fusion = nn.Sequential(
-            nn.Linear(branches * embed_dim, embed_dim), nn.ReLU(), nn.Linear(embed_dim, embed_dim)
-        )
+        self.fusion = nn.Sequential(nn.Linear(branches * embed_dim, embed_dim))
+        if fusion == "mlp":
+            self.fusion.extend([nn.ReLU(), nn.Linear(embed_dim, embed_dim)])
 
     def forward(self, taps: Tensor, cls: Tensor, geometry: Tensor | None) -> Tensor:
         """Embed each patch: Z = phi_f([sum_l alpha_l phi_s(H_l) || phi_g(F_geo) || phi_c(h_CLS)]).
@@ -62,7 +64,7 @@ class MGFEM(nn.Module):
         Args:
             taps: H, float [B, L, G, C].
             cls: h_CLS, float [B, C].
-            geometry: F_geo, float [B, G, 33]; None without GFCM.
+            geometry: F_geo, float [B, G, geometry_channels]; None without GFCM.
 
         Returns:
             Z, float [B, G, D], not normalised.
@@ -97,6 +99,6 @@ class MGFEM(nn.Module):
             own[name].load_state_dict(others[name].state_dict())
             columns[name].copy_(theirs[name])
         first.bias.copy_(other.bias)
-        self.fusion[2].load_state_dict(trained.fusion[2].state_dict())
+        self.fusion[1:].load_state_dict(trained.fusion[1:].state_dict())
         if "tap_projection" in own.keys() & others.keys():
             self.tap_weights.copy_(trained.tap_weights)

@@ -15,6 +15,7 @@ from btp.errors import ConfigError, WeightsError
 from btp.models.point_encoder import PointBERT, PointBERTConfig
 from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.runtime.own_files import own_file
+from btp.runtime.processor import multiplies_in_16_bit
 from btp.types import Features
 from btp.weights.published import FETCH
 from btp.weights.records import Record, file_sha256, read_record, verify
@@ -121,8 +122,13 @@ class PointLanguageModel:
 
     @cached_property
     def text(self) -> TextEncoder:
-        """The text tower that prompts are learned with, frozen and in eval mode."""
-        return self._load_text(TEXT_DTYPES[self.config.text_dtype])
+        """The text tower that prompts are learned with, frozen and in eval mode.
+
+        16-bit weights are multiplied in 16 bit where the device has instructions for that;
+        elsewhere, where such products are several times slower, the same weights in float32.
+        """
+        tower = self._load_text(TEXT_DTYPES[self.config.text_dtype])
+        return tower if multiplies_in_16_bit(self.device) else tower.float()
 
     def _load_text(self, dtype: torch.dtype) -> TextEncoder:
         config = self.config

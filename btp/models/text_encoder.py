@@ -97,12 +97,18 @@ class CausalAttention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix tokens: [P, T, W] -> [P, T, W]."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Mix tokens: [P, T, W] -> [P, T, W].
+
+        Args:
+            x: tokens.
+            mask: bool [T, T], whether a token (row) attends to another (column); None for the
+                causal order.
+        """
         prompts, tokens, width = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = qkv.view(prompts, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None)
         return self.out_proj(x.transpose(1, 2).reshape(prompts, tokens, width))
 
 
@@ -129,9 +135,9 @@ class Block(nn.Module):
         self.ln_2 = LayerNorm(width)
         self.mlp = Mlp(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform tokens, float32 [P, T, W] -> [P, T, W]."""
-        x = x + self.attn(self.ln_1(x)).float()
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Transform tokens, float32 [P, T, W] -> [P, T, W]; the mask is as of `CausalAttention`."""
+        x = x + self.attn(self.ln_1(x), mask).float()
         return x + self.mlp(self.ln_2(x)).float()
 
 

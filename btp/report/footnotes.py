@@ -27,6 +27,11 @@ DEVIATIONS = {
     "drop_last": "D11",
     "keep": "D12",
     "train_split": "D13",
+    "patch_similarity": "D14",
+    "gfcm_output": "D15",
+    "geo_projection": "D16",
+    "fusion": "D17",
+    "object_alpha": "D18",
 }
 # What a variant of Table 4 changes is its meaning, not a deviation.
 _OF_VARIANT = {"name", "variant", "use_taps", "use_geometry", "loss"}
@@ -102,13 +107,15 @@ def of_seeds(seeds: Sequence[int]) -> str:
 
 
 def of_records(records: Sequence[RunRecord], dataset: str) -> list[str]:
-    """Say what limits the worth of the results: an untrained encoder, an incomplete data set."""
+    """Say what limits the worth of the results: encoder, precision, an incomplete data set."""
     notes = []
     encoders = {record.encoder for record in records}
     if any(not record.encoder_trained for record in records):
         notes.append("The encoder is untrained: the numbers only show that everything runs.")
     elif encoders - {"ulip2"} and dataset in paper.DATASETS:
         notes.append(f"The encoder is {', '.join(sorted(encoders))}; the paper's is ULIP-2.")
+    if any(record.bfloat16 for record in records):
+        notes.append("D20: the heads were trained in 16 bit, not in float32.")
     problems = {record.test_problems for record in records} - {""}
     notes += [f"The data set is not complete: {text}." for text in sorted(problems)]
     return notes

@@ -18,7 +18,7 @@ from btp.features.store import FeatureSet
 from btp.losses import joint_loss
 from btp.models.checkpoint import Trained, save_detector
 from btp.models.detector import Detector
-from btp.models.fast import for_training
+from btp.models.fast import PackedPrompts, for_training
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe, TrainConfig
 from btp.runtime.batches import batches
@@ -191,12 +191,14 @@ def run_epoch(
         DataError: if the loss stops being finite.
     """
     config, device = recipe.training, trainee.model.device
-    detector = for_training(trainee.detector)  # the same scores and gradients, in fewer products
+    # the same scores, texts and gradients, in fewer products
+    detector = for_training(trainee.detector)
+    prompts = None if trainee.prompts is None else PackedPrompts(trainee.prompts)
 
     def losses(rows: Tensor) -> dict[str, Tensor]:
         features, labels = data.batch(rows, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            scores = detector(features, trainee.text())
+            scores = detector(features, trainee.text(prompts))
         return joint_loss(scores, labels, features.fpfh, recipe.loss, config.geo_temperature)
 
     order = list(order_of(len(data), config, seed, epoch))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from btp.models.checkpoint import new_detector, pretrained_heads, start_from
 from btp.models.detector import Detector
 from btp.models.point_language import PointLanguageModel
 from btp.models.prompts import HybridPromptLearner
+from btp.models.text_encoder import TextEncoder
 from btp.models.ulip import LinearHead
 from btp.recipe import Recipe, TrainConfig
 
@@ -48,9 +51,15 @@ class Trainee(nn.Module):
             gfcm.eval()
         return self
 
-    def text(self) -> Tensor:
-        """Return normal and anomalous text embedding [2, D], with gradients to the context."""
-        return self.detector.text if self.prompts is None else self.prompts(self.model.text)
+    def text(self, prompts: Callable[[TextEncoder], Tensor] | None = None) -> Tensor:
+        """Return normal and anomalous text embedding [2, D], with gradients to the context.
+
+        Args:
+            prompts: another form of the prompts that it has; None for these themselves.
+        """
+        if self.prompts is None:
+            return self.detector.text
+        return (prompts or self.prompts)(self.model.text)
 
 
 def new_trainee(model: PointLanguageModel, recipe: Recipe, seed: int) -> Trainee:

@@ -27,14 +27,15 @@ def _layers(pointwise: nn.Sequential) -> tuple[nn.Linear, nn.BatchNorm1d]:
     return linear, norm
 
 
-def describe(gfcm: GFCM, features: Features, kind: str) -> Tensor:
-    """Return `gfcm(patch_inputs(features, kind))` with gradients, on CPU several times cheaper.
+def pooled(gfcm: GFCM, features: Features, kind: str) -> Tensor:
+    """Return `gfcm.pooled(patch_inputs(features, kind))`, on CPU several times cheaper.
 
-    There the passes over [B G K, 256] cost most; a GPU would pay for the launches instead, and
-    16-bit autocast for the statistics' precision, so both keep to the plain form.
+    Gradients included. There the passes over [B G K, 256] cost most; a GPU would pay for the
+    launches instead, and 16-bit autocast for the statistics' precision, so both keep to the plain
+    form.
     """
     if features.points.is_cuda or torch.is_autocast_enabled(features.points.device.type):
-        return gfcm(patch_inputs(features, kind))
+        return gfcm.pooled(patch_inputs(features, kind))
     points = point_inputs(features, kind)
     if points is not None:
         return _once_a_point(gfcm, points, features.patch_index)
@@ -55,7 +56,7 @@ def _once_a_point(gfcm: GFCM, points: Tensor, patch_index: Tensor) -> Tensor:
         x = norm(x) if held is None else _weighted_norm(norm, x, held, rows.numel())
         x = x.relu()
     x = F.embedding_bag(rows.view(-1, size), x, mode="max")  # [B G, 256]
-    return gfcm.fc(x.view(clouds, groups, -1))
+    return x.view(clouds, groups, -1)
 
 
 def _max_before_norm(gfcm: GFCM, patches: Tensor) -> Tensor:
@@ -75,22 +76,21 @@ def _max_before_norm(gfcm: GFCM, patches: Tensor) -> Tensor:
         var = ((linear.weight @ (x.T @ x / len(x))) * linear.weight).sum(1)
         _track(norm, mean, var, len(x))
     x = (highest - mean) * ((var + norm.eps).rsqrt() * norm.weight) + norm.bias
-    return gfcm.fc(x.relu().view(*patches.shape[:2], -1))
+    return x.relu().view(*patches.shape[:2], -1)
 
 
 class FoldedGFCM(nn.Module):
     """Describes patches as a trained GFCM does, its batch norms folded into their layers."""
 
     def __init__(self, gfcm: GFCM) -> None:
-        """Fold a GFCM, which is put into eval mode and shares its last layers."""
+        """Fold a GFCM, which is put into eval mode."""
         super().__init__()
         self.layers = nn.ModuleList()
         for linear, norm in map(_layers, (gfcm.mlp1, gfcm.mlp2, gfcm.mlp3)):
             self.layers.append(fuse_linear_bn_eval(linear, norm.eval()))
-        self.fc = gfcm.fc
 
-    def describe(self, features: Features, kind: str) -> Tensor:
-        """Return `gfcm(patch_inputs(features, kind))` in eval mode: float [B, G, out]."""
+    def pooled(self, features: Features, kind: str) -> Tensor:
+        """Return `gfcm.pooled(patch_inputs(features, kind))` in eval mode: float [B, G, 256]."""
         clouds, groups, size = features.patch_index.shape
         points = point_inputs(features, kind)
         if points is not None:
@@ -107,7 +107,7 @@ class FoldedGFCM(nn.Module):
                     for some in self._cached(patches)
                 ]
             )
-        return self.fc(F.relu(x).view(clouds, groups, -1))
+        return F.relu(x).view(clouds, groups, -1)
 
     def _point_wise(self, x: Tensor) -> Tensor:
         """Run all three layers but the last ReLU, which commutes with the maximum."""
