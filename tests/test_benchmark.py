@@ -77,6 +77,7 @@ def measured(section: str, tmp_path: Path) -> tuple[list[Row], dict, str]:
                 "with surface, one category, 2 epochs × 4 clouds",
                 "with surface, a step of the heads alone",
                 "learned prompts, text tower forward and backward, 2 layers",
+                "tiny, a step of recipe=paper, text tower of 2 layers",
             ],
         ),
         (

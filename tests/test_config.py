@@ -140,6 +140,8 @@ def test_every_dataset_composes_with_every_script(dataset: str, script: str) -> 
         ({"prompt_texts": ["a"]}, "expected two texts, normal and defective"),
         ({"patch_temperature": 0}, "recipe.patch_temperature is 0.0; expected above 0"),
         ({"warmup": 2.0}, "expected a share from 0 to 1"),
+        ({"object_alpha": -0.1}, "recipe.object_alpha is -0.1; expected a share from 0 to 1"),
+        ({"geo_projection": "none"}, "choose gfcm_output=fpfh, or geo_projection=linear"),
         ({"use_taps": False, "use_geometry": False}, "both off"),
         ({"pro": "standard"}, "recipe.pro is no setting of a recipe"),
     ],
@@ -166,6 +168,15 @@ def test_a_flat_recipe_is_the_same_recipe() -> None:
 def test_files_of_an_earlier_version_are_read() -> None:
     flat = Recipe("plus").flat() | {"pro": "standard"}
     assert Recipe.from_file(flat, "an old file") == Recipe("plus")
+    former = {
+        "object_alpha": 0.5,
+        "patch_similarity": "product",
+        "gfcm_output": "fpfh",
+        "geo_projection": "none",
+        "fusion": "mlp",
+    }
+    without = {name: value for name, value in flat.items() if name not in former}
+    assert Recipe.from_file(without, "an old file") == Recipe("plus").changed(**former)
     with pytest.raises(ConfigError, match=r"an old file\.epoch is not a setting"):
         Recipe.from_file({"epoch": 3}, "an old file")
 

@@ -152,6 +152,59 @@ def test_object_score_smooth_averages_the_nearest_patches() -> None:
         torch.testing.assert_close(scores.object_scores[cloud], logit.sigmoid())
 
 
+def test_object_alpha_weighs_the_global_score() -> None:
+    features = small_features()
+    for score in ("max", "top20"):
+        found = [
+            small_detector(object_score=score, object_alpha=alpha)(features)
+            for alpha in (0.0, 0.3, 1.0)
+        ]
+        low, mixed, high = (
+            each.object_scores if score == "top20" else each.object_logits for each in found
+        )
+        torch.testing.assert_close(mixed, 0.3 * high + 0.7 * low)
+        assert not torch.allclose(low, high)
+
+
+def test_patches_are_compared_by_the_cosine_or_the_product() -> None:
+    features = small_features()
+    for similarity in ("cosine", "product"):
+        detector = small_detector(patch_similarity=similarity)
+        assert detector.gfcm is not None
+        described = detector.gfcm(patch_inputs(features, "absolute"))
+        z = detector.mgfem(features.taps, features.cls, described)
+        normal, defective = detector.text
+        if similarity == "cosine":  # of Eq. 1, to each text
+            compare = torch.nn.functional.cosine_similarity
+            expected = compare(z, defective, dim=-1) - compare(z, normal, dim=-1)
+        else:
+            expected = z @ defective - z @ normal
+        torch.testing.assert_close(detector(features).patch_logits, expected / 0.07)
+
+
+@pytest.mark.parametrize(
+    ("switches", "width", "contrasted"),
+    [({}, 12, "linear"), ({"gfcm_output": "fpfh", "geo_projection": "none"}, 33, "none")],
+)
+def test_equation_7_contrasts_the_descriptor_or_its_projection(
+    switches: dict[str, object], width: int, contrasted: str
+) -> None:
+    detector, features = small_detector(**switches), small_features()
+    assert detector.gfcm is not None
+    described = detector.gfcm(patch_inputs(features, "absolute"))
+    assert described.shape == (3, 16, width)
+    if contrasted == "linear":
+        assert detector.geo_projection is not None
+        described = detector.geo_projection(described)
+    torch.testing.assert_close(detector(features).geometry, described)
+
+
+def test_the_fusion_is_one_linear_layer_or_two() -> None:
+    linear = torch.nn.Linear
+    for fusion, kinds in (("linear", [linear]), ("mlp", [linear, torch.nn.ReLU, linear])):
+        assert [type(layer) for layer in small_detector(fusion=fusion).mgfem.fusion] == kinds
+
+
 def test_patch_temperature_divides_the_patch_logits() -> None:
     features = small_features()
     cold = small_detector(patch_temperature=0.5)(features).patch_logits

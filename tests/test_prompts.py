@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import ENCODER, tiny_model
 
 from btp.errors import ConfigError
+from btp.models import point_language
+from btp.models.point_language import PointLanguageModel
 from btp.models.prompts import HybridPromptLearner
 from btp.models.text_encoder import TextEncoder, end_position, tokenize
 from btp.runtime.torchvision_shim import ensure_importable
@@ -50,6 +54,18 @@ def test_16_bit_weights_stay_close(encoder: TextEncoder) -> None:
     texts = ["a vase", "a defective bottle"]
     assert half(texts).dtype == torch.float32
     torch.testing.assert_close(half(texts), encoder(texts), atol=0.02, rtol=0)
+
+
+def test_16_bit_weights_are_multiplied_in_32_where_there_are_no_16_bit_products(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = replace(ENCODER, text_dtype="bfloat16")
+    weights = {}
+    for able, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(point_language, "multiplies_in_16_bit", lambda device, able=able: able)
+        weights[able] = PointLanguageModel(config).text.tower.text_projection
+        assert weights[able].dtype == dtype
+    assert torch.equal(weights[True].float(), weights[False])
 
 
 def test_stopping_at_the_end_token_is_exact(encoder: TextEncoder) -> None:

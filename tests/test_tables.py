@@ -396,6 +396,29 @@ def test_other_settings_are_never_in_one_mean() -> None:
     }
 
 
+def test_runs_of_the_former_paper_recipe_are_named_and_in_no_mean_of_the_present_one() -> None:
+    flat = {name: value for name, value in Recipe().flat().items() if name not in FORMER}
+    old = changed(record("cup", box=0.1), recipe=Recipe.from_file(flat, "an old file"))
+    used, left_out = agreeing([*RESULTS, old])
+    assert used == RESULTS
+    named = [f"recipe.{name} is {value}, not" for name, value in FORMER.items()]
+    assert all(text in left_out[0] for text in ["outputs/cup/seed111: ", *named])
+
+
+FORMER = {
+    "patch_similarity": "product",
+    "gfcm_output": "fpfh",
+    "geo_projection": "none",
+    "fusion": "mlp",
+}
+
+
+def test_16_bit_heads_have_a_note() -> None:
+    assert footnotes.of_records(RESULTS, "demo") == []
+    (note,) = footnotes.of_records([*RESULTS, changed(RESULTS[0], bfloat16=True)], "demo")
+    assert note.startswith("D20: the heads were trained in 16 bit")
+
+
 def test_a_note_for_every_switch_that_differs() -> None:
     assert footnotes.of_recipe(Recipe()) == []
     assert footnotes.of_recipe(Recipe().changed(variant="mgfem", use_geometry=False)) == []
@@ -410,7 +433,7 @@ def test_a_note_for_every_switch_that_differs() -> None:
         "D11: shuffle is true, not false; drop_last is false, not true.",
         "Recipe: epochs is 20, not 100.",
     ]
-    known = {f"D{n}" for n in range(1, 14)} - {"D4"}  # which is of the table, not of the run
+    known = {f"D{n}" for n in range(1, 19)} - {"D4"}  # which is of the table, not of the run
     assert set(footnotes.DEVIATIONS.values()) == known
     assert set(footnotes.DEVIATIONS) <= set(Recipe().flat())
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from btp.benchmark import released_model
-from btp.benchmark.measure import Measured, as_installed, measure, measure_both
+from btp.benchmark import prompts, released_model
+from btp.benchmark.measure import Measured, as_installed, measure
+from btp.benchmark.prompts import EXACT_TOLERANCE
 from btp.benchmark.settings import Settings
 from btp.benchmark.table import Goal, Row, row
 from btp.benchmark.workload import Workload, make, repeated, target
@@ -21,23 +21,20 @@ from btp.features.store import FeatureSet
 from btp.losses import joint_loss
 from btp.models.detector import Detector
 from btp.models.fast import for_encoding, for_training
-from btp.models.prompts import HybridPromptLearner
-from btp.models.text_encoder import TextConfig, TextEncoder
 from btp.recipe import Recipe
 from btp.training.loop import train
 from btp.types import Features
 
 HALF_TOLERANCE = 2e-2  # of gradients, relative: the stored taps have 16 bits
-EXACT_TOLERANCE = 1e-4  # of gradients, relative: the same features, in another order of sums
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Measure a training run of each encoder, its heads alone, and a step of prompt learning."""
+    """Measure a training run of each encoder, its heads alone, and steps of prompt learning."""
     for encoder in settings.encoders:
         work = make(settings, encoder, 2 * settings.recipe.training.batch_size)
         paper = encoder is settings.encoders[0]
         yield from _run(settings, work, encoder.name, paper)
-    yield _prompts(settings)
+    yield from prompts.rows(settings)
 
 
 def _run(settings: Settings, work: Workload, name: str, paper: bool) -> Iterator[Row]:
@@ -168,52 +165,3 @@ def whole_run(settings: Settings, work: Workload, name: str) -> Row:
     data = repeated(work.data, settings.run_clouds)
     ours = measure(lambda: _train(settings, work, data, settings.run_epochs), 1, settings.device)
     return row("train", what, None, ours, device=settings.device, goal=goal)
-
-
-def _prompts(settings: Settings) -> Row:
-    """Measure learned prompts: the text tower over its 77 places, or up to the end token."""
-    config = TextConfig(layers=settings.text_layers)
-    if settings.encoders[0].point.embed_dim != config.embed_dim:
-        config = settings.encoders[0].text  # not the paper's: a small one, in tests
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        tower = TextEncoder(config).eval().requires_grad_(False).to(settings.device)
-        prompts = HybridPromptLearner(tower, ("normal object.", "defective object."))
-    prompts = prompts.to(settings.device)
-
-    def plain() -> tuple[Tensor, Tensor]:
-        with as_installed():
-            return _context_gradient(prompts, _all_places(tower, prompts))
-
-    def ours() -> tuple[Tensor, Tensor]:
-        return _context_gradient(prompts, prompts(tower))
-
-    ours()
-    both = measure_both(plain, ours, settings.repeats, settings.device)
-    pairs = zip(both[0].value, both[1].value, strict=True)
-    difference = max(float((a - b).norm() / a.norm()) for a, b in pairs)
-    return row(
-        "train",
-        f"learned prompts, text tower forward and backward, {config.layers} layers",
-        *both,
-        device=settings.device,
-        difference=difference,
-        tolerance=EXACT_TOLERANCE,
-        note="float32; the whole tower has 32 layers",
-    )
-
-
-def _all_places(tower: TextEncoder, prompts: HybridPromptLearner) -> Tensor:
-    length = tower.config.context_length
-    context = prompts.context.expand(2, -1, -1)
-    words = torch.cat([prompts.prefix, context, prompts.suffix], 1)[:, :length]
-    x = words + tower.tower.positional_embedding
-    return F.normalize(tower.tower(x, prompts.end), dim=-1)
-
-
-def _context_gradient(prompts: HybridPromptLearner, text: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the embeddings, and the context's gradient of their first entries."""
-    prompts.zero_grad()
-    (text[1] - text[0])[: len(text[0]) // 2].sum().backward()
-    assert prompts.context.grad is not None
-    return text.detach().cpu(), prompts.context.grad.cpu()
