@@ -21,6 +21,7 @@ from btp.weights.published import FETCH
 from btp.weights.records import Record, file_sha256, read_record, verify
 from btp.weights.state_dict import fingerprint, load_strictly, read_checkpoint
 from btp.weights.text_store import TextStore
+from btp.weights.tokens import all_tokens, learned_tokens
 
 TEXT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -140,8 +141,11 @@ class PointLanguageModel:
             path = located(config.text_weights)
             _verify_if_there(path)
             state = read_checkpoint(path)
+            learned = learned_tokens(state)
+            state = all_tokens(state, torch.zeros(config.text.vocab_size, config.text.width))
             with torch.device("meta"):  # 700 M random numbers would take longer than loading
                 model = TextEncoder(config.text)
+            model.learned = learned
             cast = {name: tensor.to(dtype) for name, tensor in state.items()}
             load_strictly(model.tower, cast, path, assign=True)
         return model.eval().requires_grad_(False).to(self.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from btp.models.text_encoder import TextEncoder, end_position, tokenize
+from btp.models.text_encoder import TextEncoder, end_position
 
 
 class HybridPromptLearner(nn.Module):
@@ -32,9 +32,8 @@ class HybridPromptLearner(nn.Module):
             context_tokens: n.
         """
         super().__init__()
-        length = encoder.config.context_length
         weight = encoder.tower.token_embedding.weight
-        tokens = tokenize(texts, length).to(weight.device)
+        tokens = encoder.tokens(texts)
         with torch.no_grad():
             words = encoder.embed(tokens)  # [2, T, W]
         # CoOp's initialisation, which is also that of CLIP's token table

@@ -10,6 +10,7 @@ when two short prompts pass through: 20 s a training step instead of one.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -193,6 +194,25 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.tower = TextTower(config)
+        self.learned: frozenset[int] | None = None  # tokens of the training; None for all
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """Tokenize texts for this tower: int64 [P, T], as `tokenize`.
+
+        Warns of words that the tower was never trained on: they change an embedding at random.
+        """
+        found = tokenize(texts, self.config.context_length)
+        if self.learned is not None:
+            for text, row in zip(texts, found, strict=True):
+                new = [t for t in row[: int(row.argmax())].tolist() if t not in self.learned]
+                if new:
+                    warnings.warn(
+                        f"the text tower never met {_tokenizer().decode(new)!r} of the prompt "
+                        f"{text[:60]!r} in its training; expected words of its captions and names. "
+                        "What it makes of the prompt means little: use other words",
+                        stacklevel=3,
+                    )
+        return found.to(self.tower.positional_embedding.device)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Embed token ids [P, T], before positions are added: float32 [P, T, W]."""
@@ -222,6 +242,5 @@ class TextEncoder(nn.Module):
 
     def forward(self, texts: Sequence[str]) -> Tensor:
         """Encode texts: float32 [P, D], L2-normalised."""
-        device = self.tower.positional_embedding.device
-        tokens = tokenize(texts, self.config.context_length).to(device)
+        tokens = self.tokens(texts)
         return self.encode(self.embed(tokens), end_position(tokens))
