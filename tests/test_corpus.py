@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 
 import btp.pretraining.corpus
-from btp.data.synthesis import defects, shapes
+from btp.data.synthesis import shapes
 from btp.data.synthesis.solids import densify, difference, revolve, sample, sweep
 from btp.models.text_encoder import tokenize
 from btp.pretraining.corpus.bars import _bore, _jointed, _jointed_nouns
-from btp.pretraining.corpus.captions import BAD, DEFECTS, GOOD
 from btp.pretraining.corpus.detail import DETAILS
 from btp.pretraining.corpus.extra_solids import hull, limbs, loft, loop, radial
 from btp.pretraining.corpus.families import FAMILIES, draw_family
-from btp.pretraining.corpus.items import POINTS, generate
+from btp.pretraining.corpus.items import POINTS, Families
 from btp.pretraining.corpus.turned import _hollow, _stem, _turned_nouns, threaded
+from btp.pretraining.objectives import FAULTY, SOUND
 
-ITEMS = [generate(7, index) for index in range(40)]
+ITEMS = [Families()(7, index) for index in range(40)]
 
 
 def test_same_seed_and_index_give_the_same_item():
-    again, other = generate(7, 3), generate(8, 3)
+    again, other = Families()(7, 3), Families()(8, 3)
     np.testing.assert_array_equal(again.points, ITEMS[3].points)
     np.testing.assert_array_equal(again.labels, ITEMS[3].labels)
     assert again.captions == ITEMS[3].captions
@@ -37,15 +37,13 @@ def test_items_are_dense_and_about_unit_size():
         assert 0.3 < np.linalg.norm(item.points, axis=1).max() < 2
 
 
-def test_about_half_are_defective_and_say_so():
+def test_about_half_are_defective_and_the_captions_do_not_say_so():
     bad = [item for item in ITEMS if item.defect]
     assert 0.3 < len(bad) / len(ITEMS) < 0.7
+    told = {*SOUND, *FAULTY, "dent", "crack", "scratch", "missing", "chipped"}
     for item in ITEMS:
         assert bool(item.defect) == bool(item.labels.any())
-        text = " ".join(item.captions)
-        named = any(words in text for words in DEFECTS.get(item.defect, []))
-        assert named == bool(item.defect), text
-        assert not any(f" {word} " in text for word in (GOOD if item.defect else BAD)), text
+        assert not told & set(" ".join(item.captions).replace(",", "").split())
     assert 0.005 < np.mean([item.labels.mean() for item in bad]) < 0.08
 
 
@@ -57,13 +55,9 @@ def test_families_that_span_more_are_drawn_more_often():
     assert {draw_family(rng, ["lump"]) for _ in range(5)} == {"lump"}
 
 
-def test_every_defect_has_words():
-    assert DEFECTS.keys() == defects.KINDS.keys()
-
-
 def test_captions_are_short_and_plain():
     captions = [caption for item in ITEMS for caption in item.captions]
-    assert len(set(captions)) > 0.9 * len(captions)
+    assert len(set(captions)) > 0.8 * len(captions)
     for caption in captions:
         assert 2 <= len(caption.split()) <= 40
         assert caption.isascii()
@@ -73,7 +67,8 @@ def test_captions_are_short_and_plain():
 
 
 def test_a_corpus_can_leave_families_out():
-    assert {generate(0, index, ("faceted", "lump")).family for index in range(12)} == {
+    only = Families(("faceted", "lump"))
+    assert {only(0, index).origin for index in range(12)} == {
         "faceted",
         "lump",
     }

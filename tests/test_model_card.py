@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,15 @@ from trained import train_tiny
 import btp
 from btp.data.folder import Folder
 from btp.experiments.protocol import Plan
-from btp.pretraining.model_card import SHOWN, Spread, one_category, predicted_figures
+from btp.pretraining import model_card
+from btp.pretraining.model_card import (
+    FILES,
+    SHOWN,
+    Spread,
+    one_category,
+    predicted_figures,
+    write_card,
+)
 from btp.recipe import Recipe
 
 
@@ -58,3 +68,30 @@ def test_predicted_figures_are_of_every_point_and_of_each_detector(tmp_path: Pat
     for name in ("object_auroc", "raw_point_auroc"):
         assert figures[name] != pytest.approx(0.5)
         assert turned[name] == pytest.approx(1 - figures[name])
+
+
+def test_the_card_tells_how_towers_were_made_and_credits_meshes(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = json.loads((repository / "checkpoints" / "mini" / "pretraining.json").read_text())
+    made["origins"] = {"scopia": 30, "turned": 70}
+    made["settings"] = {
+        "steps": 5,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "seed": 0,
+        "contrast": 0.5,
+        "geometry": 1.0,
+    }
+    made["best"] = {"step": 5.0, "retrieval": 0.25, "explained": 0.5}
+    for name in FILES:
+        shutil.copy(repository / "checkpoints" / "mini" / f"{name}.safetensors", tmp_path)
+    (tmp_path / "pretraining.json").write_text(json.dumps(made))
+    monkeypatch.setattr(model_card, "quick_check", lambda folder: {})
+    write_card(tmp_path, [], named=0.5)
+    text = " ".join((tmp_path / "README.md").read_text().split())
+    assert "30 of them scans of real meshes (`btp/pretraining/corpus/`), without anomaly" in text
+    assert "caption retrieval among 32 clouds 0.250, explained share of hidden patches'" in text
+    assert "with the anomaly labels of their defects" in text  # the pretrainings before
+    assert "| scopia | sweethome3d-furniture 1.8-1 | CC BY 3.0 | Scopia Visual" in text
+    assert "turned" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import re
 import shlex
 import stat
@@ -113,6 +114,18 @@ def test_a_pretraining_that_goes_on_repeats_only_what_changed(project: Path) -> 
     assert pretrain() == first
     again = pretrain("recipe.learning_rate=1e-4")
     assert all(new > old for new, old in zip(again, first, strict=True))
+
+
+@pytest.mark.slow
+def test_a_pretraining_takes_folders_of_meshes(project: Path) -> None:
+    folders = ("meshes=my_meshes", "validation.meshes=[my_meshes]")
+    counts = ("mesh_clouds=4", "validation.mesh_clouds=4", "heads.clouds=8")
+    run(Command("Other jobs", ("python", "scripts/pretrain.py", *folders, *counts)), project)
+    made = json.loads((project / "outputs" / "pretrain" / "pretraining.json").read_text())
+    assert made["clouds"] == 8
+    assert sum(made["origins"].get(name, 0) for name in ("my_meshes", "plain")) == 4
+    figures = json.loads((project / "outputs" / "pretrain" / "validation.json").read_text())
+    assert "object_auroc" in figures
 
 
 def check(section: str, project: Path) -> None:

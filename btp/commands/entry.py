@@ -40,6 +40,7 @@ COMMANDS = {
     ),
     "export": Command("writes a detector as an ONNX file", "detector=mini out=mini.onnx", "out"),
     "gains": Command("measures what each switch of a recipe gains", "dataset=demo across=true"),
+    "meshes": Command("fetches public meshes for the pretraining", "out=data/meshes", "out"),
     "pretrain": Command("pretrains the embedded model", "out=outputs/pretrain", "out"),
     "model_card": Command("measures the embedded model", "parts=data/my_parts", "parts"),
     "benchmark": Command("measures speed and memory", "only=metrics,prepare", "only"),

@@ -17,12 +17,12 @@ from btp.types import Features, Sample
 
 
 def corpus_features(model: PointLanguageModel, clouds: CorpusClouds) -> FeatureSet:
-    """Features of M clouds as the encoder makes them: taps float16, FPFH none."""
+    """Encode M clouds: features with taps in float16, and without FPFH."""
     parts, patches_used = [], slice(model.config.point.groups)
     model = for_encoding(model)  # the same features in a fraction of the time
     with torch.inference_mode():
         for chunk in batches(len(clouds), 16):
-            points, surface, _, patches = batch(clouds, chunk, patches_used, model.device)
+            points, surface, patches = batch(clouds, chunk, patches_used, model.device)
             features = model.encode(points, surface, patches)
             kept = replace(features, taps=features.taps.half(), surface=clouds.surface[chunk])
             parts.append(kept.map(lambda tensor: tensor.cpu().clone()))

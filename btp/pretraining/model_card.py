@@ -28,6 +28,7 @@ from btp.inspect.predictor import Inspector, load
 from btp.models.checkpoint import load_detector
 from btp.models.point_language import PointLanguageModel
 from btp.pretraining.corpus.captions import article
+from btp.pretraining.history import mesh_credits, towers_made
 from btp.runtime.files import write_text
 from btp.runtime.threads import core_count
 from btp.weights.records import file_sha256
@@ -39,13 +40,13 @@ SHOWN = ("point_auroc", "object_auroc", "raw_aupro", "raw_point_auroc")
 
 
 def heads_folders(folder: Path) -> list[Path]:
-    """Where the heads of each seed are: the embedded model's own folder first."""
+    """Return the folders of each seed's heads: the embedded model's own folder first."""
     made = json.loads((folder / "pretraining.json").read_text())
     return [folder, *(folder / "heads" / f"seed{seed}" for seed in made["head_seeds"][1:])]
 
 
 def embedded_figures(path: Path, dataset: Dataset, store: FeatureStore) -> dict[str, float]:
-    """Metrics of a detector that has seen no category of a dataset, mean over all of them.
+    """Measure a detector that has seen no category of a dataset: mean over all of them.
 
     Args:
         path: detector whose heads were trained on the corpus alone.
@@ -58,7 +59,7 @@ def embedded_figures(path: Path, dataset: Dataset, store: FeatureStore) -> dict[
 
 
 def predicted_figures(inspectors: Sequence[Inspector], dataset: Dataset) -> list[dict[str, float]]:
-    """Metrics of what `predict` gives, at every point of the scans, mean over all categories.
+    """Measure what `predict` gives, at every point of the scans: mean over all categories.
 
     Args:
         inspectors: what `btp.load` returns, of one encoder and reading the same; they have seen no
@@ -93,7 +94,7 @@ def predicted_figures(inspectors: Sequence[Inspector], dataset: Dataset) -> list
 
 
 def quick_check(folder: Path) -> dict[str, float | str]:
-    """Figures on a small fixed set, made on the spot, and hashes of the files: for the tests.
+    """Measure a small fixed set, made on the spot, and hash the files: for the tests.
 
     Args:
         folder: of the embedded model.
@@ -109,7 +110,7 @@ def quick_check(folder: Path) -> dict[str, float | str]:
 
 
 def recognition(dataset: Dataset, store: FeatureStore) -> float:
-    """Share of test scans whose nearest text among "a <category>" is their own (Eq. 1)."""
+    """Measure how often a test scan's nearest text among "a <category>" is its own (Eq. 1)."""
     text = store.model.encode_text([f"{article(name)} {name}" for name in dataset.categories]).cpu()
     hits = []
     for number, category in enumerate(dataset.categories):
@@ -142,7 +143,7 @@ class Spread:
         return cls(title, {k: float(v.mean()) for k, v in table.items()}, std, len(rows))
 
     def line(self) -> str:
-        """A line of the card's table, percent."""
+        """Return a line of the card's table, percent."""
         cells = [
             " –"
             if math.isnan(self.mean[m])
@@ -156,7 +157,7 @@ class Spread:
 def one_category(
     outputs: Path, dataset: Dataset, encoder: str, label: str, trained_on: Sequence[str]
 ) -> list[dict[str, float]]:
-    """The paper's protocol, one annotated category and all others tested, from scored runs.
+    """Average scored runs by the paper's protocol: one annotated category, all others tested.
 
     Args:
         outputs: folder of all runs.
@@ -221,29 +222,10 @@ Zero-shot recognition of the demo set's 12 names ("a <name>", Eq. 1): {100 * nam
 demo's kinds do occur in the corpus, from other generators and under their names, or no name could
 be learned: the real meshes are the harder test of what was never seen.
 
-{_towers(made)}
+{towers_made(made)}
 - Heads: recipe `{recipe.name}` with gfcm_input={recipe.detector.gfcm_input} and weight
   {recipe.loss.geometry} of the geometric loss, {epochs} epochs on {made["heads"]} clouds.
 - Files, 16 bit but for the heads: {", ".join(f"{k} {v:.1f} MB" for k, v in sizes.items())}.
 - Fingerprint of the point encoder: {inspector.model.fingerprint}.
 - Licence: Apache-2.0, as the project.
-"""
-
-
-def _towers(made: dict[str, Any]) -> str:
-    """How the towers were made: one item for each pretraining, the first one first."""
-    before = f"{_towers(made['before'])}\n" if made.get("before") else ""
-    settings, best = made["settings"], made["best"]
-    weights = {name: settings.get(name, 0.0) for name in ("contrast", "name", "point", "object")}
-    objectives = ", ".join(f"{name} {weight}" for name, weight in weights.items() if weight)
-    families = made.get("held_out_families")
-    where = f" (as of revision {made['revision']})" if made.get("revision") else ""
-    others = f"of other families ({', '.join(families)})" if families else "of the same families"
-    return f"""{before}- {"Then" if before else "Towers"}: {made["clouds"]:,} procedural captioned
-  clouds (`btp/pretraining/corpus/`), {settings["steps"]} steps of {settings["batch_size"]},
-  learning rate {settings["learning_rate"]:g}, seed {settings["seed"]}; objectives and their
-  weights: {objectives} (`btp/pretraining/objectives.py`). Hardware: {made["hardware"]}.
-  Command{where}: `{made["command"]}`.
-  Kept: step {best["step"]:.0f}, the best on clouds {others}
-  that were never trained on: point AUROC {best["point_auroc"]:.3f}, object AUROC
-  {best["object_auroc"]:.3f}, caption retrieval among 32 clouds {best["retrieval"]:.3f}."""
+{mesh_credits(made)}"""

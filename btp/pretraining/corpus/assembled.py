@@ -19,7 +19,7 @@ from btp.pretraining.corpus.turned import turned
 
 
 def assembled(rng: Rng) -> Shape:
-    """Two or three simple bodies joined: handled vessels, mallets, lollipops, lamps."""
+    """Join two or three simple bodies: handled vessels, mallets, lollipops, lamps."""
     style = rng.random()
     if style < 0.45:
         shape = turned(rng)
@@ -35,9 +35,7 @@ def assembled(rng: Rng) -> Shape:
         ]
         nouns = ["mug", "jug", "teapot", "pitcher"] if grips == 1 else ["trophy", "urn", "pot"]
         words = ["a handle on its side"] if grips == 1 else ["two handles"]
-        return Shape(
-            union(shape.solid, *bars), nouns, shape.traits, words + shape.parts, shape.ends
-        )
+        return Shape(union(shape.solid, *bars), nouns, shape.traits, words + shape.parts)
     thick = rng.uniform(0.08, 0.16)
     shaft = loft(np.array([(0, -1.5), (1, -1.5), (1, 0), (0, 0)]), lambda a: np.full_like(a, thick))
     head = pick(rng, [lump, squared, faceted, prism, machined])(rng)

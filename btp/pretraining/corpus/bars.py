@@ -17,7 +17,7 @@ from btp.pretraining.corpus.shape import (
 
 
 def swept(rng: Rng) -> Shape:
-    """A round bar along a curve: bows, hooks, elbows, springs, wires."""
+    """Draw a round bar along a curve: bows, hooks, elbows, springs, wires."""
     style, t = rng.random(), np.linspace(0, 1, 140)
     thick = rng.uniform(0.06, 0.22)
     if style > 0.6:
@@ -57,7 +57,7 @@ def swept(rng: Rng) -> Shape:
 
 
 def _jointed(rng: Rng, thick: float) -> tuple[Array, float, list[str]]:
-    """Arcs and straight pieces: path [S, 3], how thick a bar may be up to `thick`, and nouns."""
+    """Draw arcs and straight pieces: path [S, 3], how thick the bar may be at most, and nouns."""
     while True:
         path, tightest, nouns = _bent(rng)
         bar = min(thick, 0.8 * tightest)
@@ -69,7 +69,7 @@ def _jointed(rng: Rng, thick: float) -> tuple[Array, float, list[str]]:
 
 
 def _bent(rng: Rng) -> tuple[Array, float, list[str]]:
-    """One to three arcs with straight pieces between: path [S, 3], smallest bend radius, nouns."""
+    """Draw one to three arcs joined by straight pieces: path [S, 3], smallest radius, nouns."""
     count = int(rng.choice([1, 2, 3], p=[0.55, 0.25, 0.2]))
     angles = rng.uniform(0.8, 4.0, count) if count == 1 else rng.uniform(0.6, 2.8, count)
     radii = rng.uniform(0.3, 0.9, count)
@@ -94,7 +94,7 @@ def _bent(rng: Rng) -> tuple[Array, float, list[str]]:
 
 
 def _straight(start: Array, ahead: Array, long: float) -> list[Array]:
-    """Points after `start` on a straight piece of that length, as dense as those of the arcs."""
+    """Return points after `start` on a straight piece, as dense as those of the arcs."""
     return [start + s * ahead for s in np.linspace(0, long, 1 + max(2, int(long / 0.03)))[1:]]
 
 
@@ -114,7 +114,7 @@ def _jointed_nouns(angles: Array, straights: Array, flat: bool, sides: Array) ->
 
 
 def _bore(path: Array, radii: Array) -> Solid:
-    """What to cut out of a bar along `path` [S, 3] to make it a pipe, open at both ends."""
+    """Return what to cut out of a bar along `path` [S, 3] to make it a pipe, open at both ends."""
     first, last = 2 * path[0] - path[1], 2 * path[-1] - path[-2]
     reach = 2 * radii.max()
     ahead, behind = (v / np.linalg.norm(v) for v in (first - path[0], last - path[-1]))
@@ -125,7 +125,7 @@ def _bore(path: Array, radii: Array) -> Solid:
 
 
 def _bar_profile(rng: Rng, count: int) -> Array:
-    """Relative thickness along a bar [count]."""
+    """Draw the relative thickness along a bar [count]."""
     if rng.random() < 0.5:
         return np.ones(count)
     knots = int(rng.integers(3, 7))
@@ -135,7 +135,7 @@ def _bar_profile(rng: Rng, count: int) -> Array:
 
 
 def looped(rng: Rng) -> Shape:
-    """A bar that closes on itself: rings, links, frames, knots, wavy hoops."""
+    """Draw a bar that closes on itself: rings, links, frames, knots, wavy hoops."""
     angle = np.linspace(0, 2 * np.pi, 241)[:-1]
     thick = rng.uniform(0.06, 0.3)
     style = rng.random()
@@ -177,7 +177,7 @@ def looped(rng: Rng) -> Shape:
 
 
 def grown(rng: Rng) -> Shape:
-    """Limbs grown together: figures, branches, hands, bones."""
+    """Draw limbs grown together: figures, branches, hands, bones."""
     style = rng.random()
     if style < 0.4:
         return _figure(rng)
@@ -199,7 +199,7 @@ def grown(rng: Rng) -> Shape:
 
 
 def _figure(rng: Rng) -> Shape:
-    """A body with legs, perhaps a head and a tail."""
+    """Draw a body with legs, perhaps a head and a tail."""
     long, thick = rng.uniform(0.5, 0.9), rng.uniform(0.2, 0.4)
     joints: list[list[tuple[float, ...]]] = [[(-long, 0, 0), (long, 0, 0)]]
     radii = [(thick, thick * rng.uniform(0.7, 1.2))]
@@ -228,7 +228,7 @@ def _figure(rng: Rng) -> Shape:
 
 
 def framed(rng: Rng) -> Shape:
-    """Straight bars joined at corners: racks, stools, cages."""
+    """Draw straight bars joined at corners: racks, stools, cages."""
     x, y, z = rng.uniform(0.4, 1.2, 3)
     corners = np.array([(i * x, j * y, k * z) for k in (-1, 1) for j in (-1, 1) for i in (-1, 1)])
     edges = [(a, a | bit) for bit in (1, 2, 4) for a in range(8) if not a & bit]

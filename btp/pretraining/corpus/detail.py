@@ -24,7 +24,7 @@ Detail = tuple[Array, str]  # displacement along the normal [N], in parts of the
 
 
 def dimples(points: Array, normals: Array, rng: Rng) -> Detail:
-    """Equal dimples or pimples spread evenly over the surface."""
+    """Spread equal dimples or pimples evenly over the surface."""
     number = int(log_uniform(rng, 5, 80))
     rows = _spread(points, number, rng)
     gap = cKDTree(points[rows]).query(points[rows], 2)[0][:, 1]
@@ -38,7 +38,7 @@ def dimples(points: Array, normals: Array, rng: Rng) -> Detail:
 
 
 def wreath(points: Array, normals: Array, rng: Rng) -> Detail:
-    """The same mark repeated at equal angles around the axis."""
+    """Repeat the same mark at equal angles around the axis."""
     number = int(rng.integers(2, 13))
     start = points[rng.integers(len(points))]
     reach, angle = np.hypot(*start[:2]), np.arctan2(start[1], start[0])
@@ -56,7 +56,7 @@ def wreath(points: Array, normals: Array, rng: Rng) -> Detail:
 
 
 def engraving(points: Array, normals: Array, rng: Rng) -> Detail:
-    """Straight strokes, cut or raised, on one place: a mark, a letter, a crest."""
+    """Cut or raise straight strokes on one place: a mark, a letter, a crest."""
     row = int(rng.integers(len(points)))
     window = rng.uniform(0.12, 0.4)
     near = np.flatnonzero(((points - points[row]) ** 2).sum(1) < window**2)
@@ -83,7 +83,7 @@ def engraving(points: Array, normals: Array, rng: Rng) -> Detail:
 
 
 def bands(points: Array, normals: Array, rng: Rng) -> Detail:
-    """Straight seams right around the body, at one place or at equal distances."""
+    """Lay straight seams right around the body, at one place or at equal distances."""
     axis = np.eye(3)[rng.integers(3)] if rng.random() < 0.6 else rng.standard_normal(3)
     axis = axis / np.linalg.norm(axis)
     along = points @ axis
@@ -103,7 +103,7 @@ def bands(points: Array, normals: Array, rng: Rng) -> Detail:
 
 
 def weave(points: Array, normals: Array, rng: Rng) -> Detail:
-    """A regular relief of crossing waves: knurls, scales, fabric, wood grain."""
+    """Lay a relief of crossing waves over the surface: knurls, scales, fabric, wood grain."""
     turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     pitch = rng.uniform(12, 45, 3) * (rng.random(3) < 0.7)
     phase = (points @ turn * pitch + rng.uniform(0, 6, 3)).T
@@ -113,7 +113,7 @@ def weave(points: Array, normals: Array, rng: Rng) -> Detail:
 
 
 def roughness(points: Array, normals: Array, rng: Rng) -> Detail:
-    """Fractal skin: stone, bark, cast metal. Strength and grain vary."""
+    """Give the surface a fractal skin: stone, bark, cast metal."""
     waves, fall = 40, rng.uniform(0.6, 1.6)
     size = np.exp(rng.uniform(np.log(4), np.log(60), waves))
     pitch = rng.standard_normal((3, waves))
@@ -142,13 +142,13 @@ def warp(points: Array, rng: Rng) -> Array:
 
 
 def _edge(distance: Array, soft: float) -> Array:
-    """1 inside distance 1, falling smoothly to 0 over the share `soft` of it."""
+    """Return 1 inside distance 1, falling smoothly to 0 over the share `soft` of it."""
     x = np.clip((1 - distance) / soft, 0, 1)
     return x * x * (3 - 2 * x)
 
 
 def _spots(points: Array, normals: Array, rows: Rows, size: float, rng: Rng) -> Array:
-    """Round marks [N] of the given radius about some rows, on their own side of the surface."""
+    """Return round marks [N] of one radius about some rows, on their own side of the surface."""
     if len(rows) == 0:
         return np.zeros(len(points))
     distance, near = cKDTree(points[rows]).query(points, distance_upper_bound=size)

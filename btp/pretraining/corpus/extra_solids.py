@@ -21,12 +21,12 @@ Section = Callable[[Array], Array]  # angle -> radius
 
 
 def rectangle(x: float, y: float, centre: tuple[float, float] = (0, 0)) -> Array:
-    """Outline [4, 2] of edges x and y."""
+    """Return the outline [4, 2] of a rectangle with edges x and y."""
     return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (x / 2, y / 2) + centre
 
 
 def cross(wide: float, reach: float) -> Array:
-    """Outline [12, 2] of a cross with arms of that width and reach, counter-clockwise."""
+    """Return the outline [12, 2] of a cross, arms of that width and reach, counter-clockwise."""
     w, r = wide / 2, reach
     corner = np.array([(w, w), (w, r), (-w, r)])
     quarter = np.array([(0, -1), (1, 0)])
@@ -34,13 +34,13 @@ def cross(wide: float, reach: float) -> Array:
 
 
 def disc(radius: float, centre: tuple[float, float] = (0, 0), corners: int = 40) -> Array:
-    """Outline [corners, 2] of a circle, or a regular polygon, counter-clockwise."""
+    """Return the outline [corners, 2] of a circle or regular polygon, counter-clockwise."""
     angle = np.arange(corners) * 2 * np.pi / corners
     return radius * np.column_stack([np.cos(angle), np.sin(angle)]) + centre
 
 
 def scaled(solid: Solid, factor: float) -> Solid:
-    """The body, `factor` times as large."""
+    """Return the body, `factor` times as large."""
 
     def draw(density: float, rng: np.random.Generator) -> tuple[Array, Array]:
         points, normals = solid.draw(density * factor**2, rng)
@@ -75,7 +75,7 @@ def loft(profile: Array, section: Section, twist: float = 0.0, around: int = 144
 
 
 def radial(reach: Callable[[Array], Array], fine: int = 64) -> Solid:
-    """A star-shaped body.
+    """Build a star-shaped body.
 
     Args:
         reach: unit directions [N, 3] -> distance [N] of the surface from the origin.
@@ -96,7 +96,7 @@ def radial(reach: Callable[[Array], Array], fine: int = 64) -> Solid:
 
 
 def hull(corners: Array) -> Solid:
-    """The convex hull of points [M, 3]: a flat-faced body."""
+    """Build the convex hull of points [M, 3]: a flat-faced body."""
     shape = ConvexHull(corners)
     triangles = corners[shape.simplices]
     turn = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
@@ -110,7 +110,7 @@ def hull(corners: Array) -> Solid:
 
 
 def loop(path: Array, section: Array) -> Solid:
-    """A bar that closes on itself: rings, knots, frames, links.
+    """Build a bar that closes on itself: rings, knots, frames, links.
 
     Args:
         path: [S, 3] closed centre line, its last point going on to its first.
@@ -142,7 +142,7 @@ def loop(path: Array, section: Array) -> Solid:
 
 
 def limbs(joints: Array, radii: Array, blend: float) -> Solid:
-    """Round limbs grown together: a smooth union of capsules, as in living or moulded things.
+    """Grow round limbs together: a smooth union of capsules, as in living or moulded things.
 
     Args:
         joints: [L, 2, 3] both ends of each limb.
@@ -151,7 +151,7 @@ def limbs(joints: Array, radii: Array, blend: float) -> Solid:
     """
 
     def level(points: Array) -> tuple[Array, Array, Array]:
-        """Smooth signed distance [N], its gradient [N, 3], and the plain distance [N]."""
+        """Return the smooth signed distance [N], its gradient [N, 3] and the plain distance [N]."""
         axis = joints[:, 1] - joints[:, 0]
         along = np.einsum("nli,li->nl", points[:, None] - joints[:, 0], axis)
         share = np.clip(along / np.einsum("li,li->l", axis, axis), 0, 1)
@@ -181,7 +181,7 @@ def limbs(joints: Array, radii: Array, blend: float) -> Solid:
 
 
 def _capsule_points(ends: Array, radii: Array, density: float, rng: np.random.Generator) -> Array:
-    """Points [N, 3] even in area on a capsule from `ends[0]` to `ends[1]`."""
+    """Draw points [N, 3] even in area on a capsule from `ends[0]` to `ends[1]`."""
     axis = ends[1] - ends[0]
     length = float(np.linalg.norm(axis))
     mean = float(radii.mean())

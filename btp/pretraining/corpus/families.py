@@ -44,6 +44,6 @@ everyday names stay rare; turned bodies alone are some fifty kinds, from bottle 
 
 
 def draw_family(rng: Rng, names: Sequence[str] = tuple(FAMILIES)) -> str:
-    """One of the families, those that span more kinds more often."""
+    """Draw one of the families, those that span more kinds more often."""
     shares = np.array([_SHARES.get(name, 1) for name in names])
     return names[int(rng.choice(len(names), p=shares / shares.sum()))]

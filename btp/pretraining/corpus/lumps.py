@@ -14,7 +14,7 @@ from btp.pretraining.corpus.shape import (
 
 
 def lump(rng: Rng) -> Shape:
-    """A ball pushed in and out by smooth waves: fruit, pebbles, clay."""
+    """Push a ball in and out by smooth waves: fruit, pebbles, clay."""
     number, rough = int(rng.integers(4, 28)), rng.uniform(0.5, 1.5)
     pitch = rng.standard_normal((number, 3)) * np.exp(rng.uniform(0, 1.8, (number, 1)))
     size = np.linalg.norm(pitch, axis=1)
@@ -37,7 +37,7 @@ def lump(rng: Rng) -> Shape:
 
 
 def squared(rng: Rng) -> Shape:
-    """One to three super-quadrics stacked or joined: pillows, dice, spindles, toys."""
+    """Stack or join one to three super-quadrics: pillows, dice, spindles, toys."""
     number = int(rng.integers(1, 4))
     pieces, level = [], 0.0
     for _ in range(number):
@@ -56,7 +56,7 @@ def squared(rng: Rng) -> Shape:
 
 
 def faceted(rng: Rng) -> Shape:
-    """Flat-faced convex bodies: stones, crystals, wedges, tents."""
+    """Draw a flat-faced convex body: stones, crystals, wedges, tents."""
     style = rng.random()
     if style < 0.5:
         points = rng.standard_normal((int(rng.integers(7, 40)), 3))

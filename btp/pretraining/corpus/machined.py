@@ -19,7 +19,7 @@ from btp.pretraining.corpus.shape import (
 
 
 def plate(rng: Rng) -> Shape:
-    """A flat plate with designed holes, slots, ribs and studs."""
+    """Draw a flat plate with designed holes, slots, ribs and studs."""
     x, y, thick = 1.0, rng.uniform(0.3, 1), rng.uniform(0.04, 0.25)
     round_plate = rng.random() < 0.35
     outline = disc(0.5 * x, corners=72) * 2 if round_plate else rectangle(2 * x, 2 * y)
@@ -65,7 +65,7 @@ def plate(rng: Rng) -> Shape:
 
 
 def machined(rng: Rng) -> Shape:
-    """A block or cylinder with bosses, bores, pockets and slots cut into it."""
+    """Draw a block or cylinder with bosses, bores, pockets and slots cut into it."""
     height = rng.uniform(0.3, 1.4)
     blocky = rng.random() < 0.55
     x, y = 1.0, rng.uniform(0.5, 1)
@@ -123,7 +123,7 @@ def machined(rng: Rng) -> Shape:
 
 
 def spoked(rng: Rng) -> Shape:
-    """Arms around a hub, free or within a rim: wheels, fans, star knobs, windmills."""
+    """Set arms around a hub, free or within a rim: wheels, fans, star knobs, windmills."""
     number, rimmed = int(rng.integers(2, 10)), rng.random() < 0.6
     hub, tall, flat = rng.uniform(0.12, 0.4), rng.uniform(0.1, 0.7), rng.uniform(0.04, 0.2)
     wide, tip = rng.uniform(0.05, 0.2) * 6 / (number + 3), rng.uniform(0.4, 2.0)

@@ -12,7 +12,7 @@ POLYGONS = {3: "triangular", 4: "square", 5: "five-sided", 6: "hexagonal", 8: "e
 
 
 def polygon_section(sides: int, stretch: float = 1.0) -> Section:
-    """Radius over the angle of a regular polygon, stretched along x."""
+    """Return the radius over the angle of a regular polygon, stretched along x."""
 
     def section(angle: Array) -> Array:
         wedge = np.pi / sides
@@ -24,12 +24,12 @@ def polygon_section(sides: int, stretch: float = 1.0) -> Section:
 
 
 def wave_section(waves: int, depth: float, sharp: float) -> Section:
-    """Radius over the angle of a round outline with lobes or teeth."""
+    """Return the radius over the angle of a round outline with lobes or teeth."""
     return lambda angle: 1 + depth * np.tanh(sharp * np.cos(waves * angle)) / np.tanh(sharp)
 
 
 def prism(rng: Rng) -> Shape:
-    """A random outline pulled straight, tapered or twisted, solid or hollow, edges often broken."""
+    """Pull a random outline straight, tapered or twisted, solid or hollow, edges often broken."""
     section, nouns, traits = _section(rng)
     height = log_uniform(rng, 0.15, 5)
     top = 1.0 if rng.random() < 0.6 else rng.uniform(0.3, 0.9)
@@ -75,7 +75,7 @@ def _section(rng: Rng) -> tuple[Section, list[str], list[str]]:
 
 
 def beam(rng: Rng) -> Shape:
-    """A bent strip pulled straight: angles, channels, corrugated sheet, gutters, brackets."""
+    """Pull a bent strip straight: angles, channels, corrugated sheet, gutters, brackets."""
     style = rng.random()
     wall = rng.uniform(0.08, 0.2)
     if style < 0.5:

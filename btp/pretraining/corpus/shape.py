@@ -21,14 +21,12 @@ class Shape(NamedTuple):
         nouns: what it resembles, best first; each takes the article a or an.
         traits: adjectives that hold.
         parts: phrases to follow "with".
-        ends: names of the low and the high end along z.
     """
 
     solid: Solid
     nouns: list[str]
     traits: list[str]
     parts: list[str]
-    ends: tuple[str, str] = ("one end", "the other end")
 
 
 NUMBERS = [
@@ -49,22 +47,22 @@ NUMBERS = [
 
 
 def count_word(number: int) -> str:
-    """A number in words up to twelve, then "many"."""
+    """Return a number in words up to twelve, then "many"."""
     return NUMBERS[number] if number < len(NUMBERS) else "many"
 
 
 def pick(rng: Rng, options: Sequence[Option]) -> Option:
-    """One of the options, each with the same chance."""
+    """Draw one of the options, each with the same chance."""
     return options[int(rng.integers(len(options)))]
 
 
 def log_uniform(rng: Rng, low: float, high: float) -> float:
-    """A number between low and high, even in its logarithm."""
+    """Draw a number between low and high, even in its logarithm."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def random_turn(rng: Rng) -> Array:
-    """A rotation matrix [3, 3], even over all rotations."""
+    """Draw a rotation matrix [3, 3], even over all rotations."""
     matrix, upper = np.linalg.qr(rng.standard_normal((3, 3)))
     matrix = matrix * np.sign(np.diag(upper))
     matrix[:, 0] *= np.linalg.det(matrix)
@@ -72,13 +70,13 @@ def random_turn(rng: Rng) -> Array:
 
 
 def about_x(angle: float) -> Array:
-    """Rotation [3, 3] about the x axis, in radians."""
+    """Return the rotation [3, 3] about the x axis, in radians."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([(1, 0, 0), (0, c, -s), (0, s, c)])
 
 
 def about_z(angle: float) -> Array:
-    """Rotation [3, 3] about the z axis, in radians."""
+    """Return the rotation [3, 3] about the z axis, in radians."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([(c, -s, 0), (s, c, 0), (0, 0, 1)])
 

@@ -7,8 +7,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +21,14 @@ from tqdm import tqdm
 from btp.data.prepare import prepare
 from btp.geometry.local_geometry import local_geometry, surface_channels
 from btp.models.point_encoder import PointBERTConfig, patchify
-from btp.pretraining.corpus.items import generate
+from btp.pretraining.corpus.items import Source
 from btp.runtime.files import write_bytes
 from btp.types import N_POINTS, Cloud
 
 SHARD = 128  # clouds a file
-FORMAT = "6"  # raise it when the same seed gives other clouds or a shard other contents
+TENSORS = ("points", "surface", "labels", "patch_index")
+WORDS = ("captions", "nouns", "origins", "defects")
+FORMAT = "7"  # raise it when the same seed gives other clouds or a shard other contents
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class CorpusClouds:
         patch_index: int16 [M, G, K]; the first g patches are those of an encoder with g groups.
         captions: M tuples of wordings.
         nouns: M tuples of everyday things that the cloud resembles, best first.
-        families: M names.
+        origins: M names of families or collections.
+        defects: M kinds, "" where there is none.
     """
 
     points: Tensor
@@ -48,78 +52,83 @@ class CorpusClouds:
     patch_index: Tensor
     captions: tuple[tuple[str, ...], ...]
     nouns: tuple[tuple[str, ...], ...]
-    families: tuple[str, ...]
+    origins: tuple[str, ...]
+    defects: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.points)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of points and words: other clouds have another."""
+        """Return a hash of points and words: other clouds have another."""
         seen = hashlib.blake2b(repr((self.captions, self.nouns)).encode(), digest_size=8)
         seen.update(self.points[:, 0].numpy().tobytes())
         return seen.hexdigest()
 
     def first(self, count: int) -> CorpusClouds:
-        """The first `count` clouds."""
-        return CorpusClouds(*(getattr(self, field.name)[:count] for field in fields(self)))
+        """Return the first `count` clouds."""
+        return self.chosen(range(min(count, len(self))))
+
+    def chosen(self, rows: Sequence[int]) -> CorpusClouds:
+        """Return some of the clouds."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        chosen: dict[str, Any] = {name: getattr(self, name)[index] for name in TENSORS}
+        chosen |= {name: tuple(getattr(self, name)[i] for i in rows) for name in WORDS}
+        return CorpusClouds(**chosen)
 
 
 def load_corpus(
     root: Path,
     count: int,
     seed: int,
-    families: Sequence[str],
+    source: Source,
     config: PointBERTConfig,
     workers: int = 2,
 ) -> CorpusClouds:
-    """The first `count` clouds of a corpus; shards that are missing are made and kept.
+    """Load the first `count` clouds of a corpus; shards that are missing are made and kept.
 
     Args:
         root: folder of shards.
         count: M, rounded up to whole shards.
         seed: of the corpus.
-        families: shape families to draw from.
+        source: makes the items; picklable, for the worker processes.
         config: of the encoder, for its patches.
         workers: processes.
     """
-    layout = f"{N_POINTS}-{config.groups}x{config.group_size}-{_digest(families)}"
+    layout = f"{N_POINTS}-{config.groups}x{config.group_size}-{_digest(source)}"
     folder = root / f"seed{seed}-{layout}"
     numbers = range(-(-count // SHARD))
     missing = [n for n in numbers if not _path(folder, n).is_file()]
-    make = functools.partial(
-        _make, folder=folder, seed=seed, families=tuple(families), config=config
-    )
+    make = functools.partial(_make, folder=folder, seed=seed, source=source, config=config)
     with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         bar = tqdm(pool.map(make, missing), "corpus", len(missing), disable=not missing)
         for _ in bar:
             pass
-    return _join([_read(_path(folder, n)) for n in numbers])
+    return join([_read(_path(folder, n)) for n in numbers])
 
 
-def _digest(families: Sequence[str]) -> str:
-    return hashlib.blake2b(" ".join([FORMAT, *families]).encode(), digest_size=4).hexdigest()
+def _digest(source: Source) -> str:
+    return hashlib.blake2b(f"{FORMAT} {source.key}".encode(), digest_size=4).hexdigest()
 
 
 def _path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.safetensors"
 
 
-def _make(
-    number: int, folder: Path, seed: int, families: tuple[str, ...], config: PointBERTConfig
-) -> None:
+def _make(number: int, folder: Path, seed: int, source: Source, config: PointBERTConfig) -> None:
     """Write one shard."""
     points, surface, labels = [], [], []
-    captions, nouns, names = [], [], []
+    about: dict[str, list[object]] = {name: [] for name in WORDS}
     for index in range(number * SHARD, (number + 1) * SHARD):
-        item = generate(seed, index, families)
+        item = source(seed, index)
         prepared = prepare(Cloud(item.points, name=f"corpus {index}"), seed=index)
         points.append(prepared.points)
         surface.append(surface_channels(local_geometry(prepared.dense, prepared.points)))
         labels.append(item.labels[prepared.rows])
-        captions.append(item.captions)
-        nouns.append(item.nouns)
-        names.append(item.family)
+        for name, value in zip(
+            WORDS, (item.captions, item.nouns, item.origin, item.defect), strict=True
+        ):
+            about[name].append(value)
     clouds = torch.from_numpy(np.stack(points))
     content = save(
         {
@@ -128,11 +137,7 @@ def _make(
             "labels": torch.from_numpy(np.stack(labels)),
             "patch_index": patchify(clouds, config).to(torch.int16),
         },
-        metadata={
-            "captions": json.dumps(captions),
-            "nouns": json.dumps(nouns),
-            "families": json.dumps(names),
-        },
+        metadata={name: json.dumps(values) for name, values in about.items()},
     )
     write_bytes(_path(folder, number), content)
 
@@ -145,15 +150,15 @@ def _read(path: Path) -> CorpusClouds:
         **tensors,
         captions=tuple(map(tuple, json.loads(about["captions"]))),
         nouns=tuple(map(tuple, json.loads(about["nouns"]))),
-        families=tuple(json.loads(about["families"])),
+        origins=tuple(json.loads(about["origins"])),
+        defects=tuple(json.loads(about["defects"])),
     )
 
 
-def _join(shards: Sequence[CorpusClouds]) -> CorpusClouds:
-    names = ("points", "surface", "labels", "patch_index")
-    return CorpusClouds(
-        **{name: torch.cat([getattr(shard, name) for shard in shards]) for name in names},
-        captions=tuple(c for shard in shards for c in shard.captions),
-        nouns=tuple(n for shard in shards for n in shard.nouns),
-        families=tuple(f for shard in shards for f in shard.families),
-    )
+def join(parts: Sequence[CorpusClouds]) -> CorpusClouds:
+    """Put the clouds of several corpora into one, in their order."""
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(part, name) for part in parts]) for name in TENSORS
+    }
+    joined |= {name: tuple(v for part in parts for v in getattr(part, name)) for name in WORDS}
+    return CorpusClouds(**joined)

@@ -19,7 +19,7 @@ from btp.pretraining.corpus.shape import (
 
 
 def turned(rng: Rng) -> Shape:
-    """A random profile turned about an axis: solid or hollow, smooth or stepped, with relief."""
+    """Turn a random profile about an axis: solid or hollow, smooth or stepped, with relief."""
     height, outer, smooth = _random_profile(rng)
     hollow = rng.random() < 0.6
     wall = rng.uniform(0.04, 0.12)
@@ -40,12 +40,11 @@ def turned(rng: Rng) -> Shape:
     traits = ["round", "hollow" if hollow else "solid", "smooth" if smooth else "stepped"]
     step = 0.02 if thread else 0.04
     solid = revolve(outline, relief, step)
-    ends = ("the base", "the rim" if hollow else "the top")
-    return Shape(solid, nouns, traits, parts + more, ends)
+    return Shape(solid, nouns, traits, parts + more)
 
 
 def threaded(rng: Rng) -> Shape:
-    """A shaft with a thread along some of it, perhaps a head and a point: screws, bolts, studs."""
+    """Draw a shaft with some thread, perhaps a head and a point: screws, bolts, studs."""
     long, pitch, depth = rng.uniform(2, 9), rng.uniform(0.25, 0.9), rng.uniform(0.06, 0.2)
     headed, pointed = rng.random() < 0.7, rng.random() < 0.4
     tip = min(rng.uniform(0.8, 2.5), 0.6 * long) if pointed else rng.uniform(0.05, 0.3)
@@ -81,11 +80,11 @@ def threaded(rng: Rng) -> Shape:
         parts.append("a slot in its head")
     nouns = ["screw", "bolt"] if headed else ["threaded rod", "stud"]
     traits = ["long", "threaded"] if long > 4 * wide else ["threaded"]
-    return Shape(solid, nouns, traits, parts, ("the tip", "the head" if headed else "the top"))
+    return Shape(solid, nouns, traits, parts)
 
 
 def _random_profile(rng: Rng) -> tuple[float, Array, bool]:
-    """Height, outer profile [P, 2] from bottom to top (largest radius 1), and if it is smooth."""
+    """Draw a height, an outer profile [P, 2] from the bottom up (widest 1), and if it is smooth."""
     height = log_uniform(rng, 0.25, 6)
     knots = int(rng.integers(2, 8))
     radii = rng.uniform(0.25, 1, knots) if rng.random() < 0.7 else 1 - 0.2 * rng.random(knots)
@@ -106,7 +105,7 @@ def _random_profile(rng: Rng) -> tuple[float, Array, bool]:
 
 
 def _hollow(outer: Array, wall: float, floor: float) -> Array:
-    """Closed outline [P, 2] around `outer`, `wall` thick, hollow from the level `floor` up."""
+    """Return the outline [P, 2] of `outer` made hollow: `wall` thick, from the level `floor` up."""
     radii, levels = outer.T
     level = np.linspace(floor, levels[-1], 64)
     ball = wall * np.linspace(-1, 1, 17)
@@ -119,7 +118,7 @@ def _hollow(outer: Array, wall: float, floor: float) -> Array:
 
 
 def _stem(outer: Array) -> float:
-    """Level where the stem ends on which an outer profile [P, 2] stands; 0 if there is none."""
+    """Find the level where the stem under an outer profile [P, 2] ends; 0 if there is none."""
     level = outer[:, 1] / outer[-1, 1]
     middle = np.linspace(0.08, 0.6, 40)
     waist = np.interp(middle, level, outer[:, 0])
@@ -133,7 +132,7 @@ def _stem(outer: Array) -> float:
 def _turned_nouns(
     height: float, outer: Array, hollow: bool, open_floor: bool, stemmed: bool
 ) -> list[str]:
-    """Everyday things of about these proportions."""
+    """Name everyday things of about these proportions."""
     ratio = height / 2
     share = outer[:, 1] / height
     mouth, foot = outer[-1, 0], outer[0, 0]
@@ -162,7 +161,7 @@ def _turned_nouns(
 def _vessel_nouns(
     ratio: float, mouth: float, foot: float, middle: Array, stemmed: bool
 ) -> list[str]:
-    """Of a hollow body by height over width, its radii on the way up, and if it has a stem."""
+    """Name a hollow body by height over width, its radii on the way up, and if it has a stem."""
     if ratio < 0.3:
         return ["plate", "saucer", "dish", "tray"]
     if stemmed and mouth > 0.55:
@@ -181,7 +180,7 @@ def _vessel_nouns(
 
 
 def _relief(rng: Rng, height: float) -> tuple[Callable[[Array, Array], Array] | None, list[str]]:
-    """Flutes, rings or a thread as a factor on the radius, and its words."""
+    """Draw flutes, rings or a thread as a factor on the radius, and its words."""
     style = rng.random()
     depth = rng.uniform(0.02, 0.1)
     sharp = rng.uniform(1, 6)
@@ -213,5 +212,5 @@ def _relief(rng: Rng, height: float) -> tuple[Callable[[Array, Array], Array] | 
 
 
 def _wave(phase: Array, sharp: float) -> Array:
-    """From -1 to 1 and back in 2 pi, the steeper the sharper."""
+    """Return a wave from -1 to 1 and back in 2 pi, the steeper the sharper."""
     return np.asarray(np.tanh(sharp * np.cos(phase)) / np.tanh(sharp))
