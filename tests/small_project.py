@@ -28,7 +28,6 @@ from btp.models.checkpoint import Trained, new_detector, save_detector
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 from btp.models.release_heads import HEAD_NAMES
 from btp.pretraining.model_card import heads_folders
-from btp.recipe import Recipe
 from btp.types import N_POINTS
 
 POINT = ENCODER.point
@@ -123,14 +122,7 @@ def write_mini(repository: Path, folder: Path) -> None:
         text_weights="checkpoints/mini/text.safetensors",
     )
     about = {"n_points": N_POINTS, "encoder_fingerprint": untrained.fingerprint}
-    recipe = Recipe().changed(
-        name="plus",
-        object_score="smooth",
-        gfcm_input="surface",
-        uncovered="nearest",
-        patch_temperature=1.0,
-        projection="mlp",
-    )
+    recipe = recipe_file("plus")
     detector = new_detector(sizes, recipe.detector)
     detector.text.copy_(untrained.encode_text(recipe.prompt.prompt_texts))
     for place in heads_folders(folder):

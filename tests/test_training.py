@@ -35,6 +35,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
 PLUS = Recipe().changed(
     name="plus",
     patch_temperature=1.0,
+    patch_similarity="product",
+    gfcm_output="fpfh",
+    geo_projection="none",
+    fusion="mlp",
     uncovered="nearest",
     gfcm_input="surface",
     projection="mlp",

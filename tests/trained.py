@@ -17,6 +17,10 @@ SURFACE = Recipe().changed(
     gfcm_input="surface",
     uncovered="nearest",
     patch_temperature=1.0,
+    patch_similarity="product",
+    gfcm_output="fpfh",
+    geo_projection="none",
+    fusion="mlp",
     epochs=30,
 )
 
