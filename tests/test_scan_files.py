@@ -36,7 +36,7 @@ def write_results(folder: Path) -> None:
         values = {"anomaly": POINTS[:, 0], "region": POINTS[:, 0]}
         write_ply(outputs.heat_map, POINTS, values, np.zeros((40, 3), np.uint8))
         write_ply(outputs.surface, POINTS + 1e6, values)
-    for table in ("scores.csv", "scores.unfinished.csv"):
+    for table in ("scores.csv", "scores.unfinished.csv", "scores.shard-1-of-2.csv"):
         (folder / table).write_text("file,points,object_score,threshold\n")
 
 

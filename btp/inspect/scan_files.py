@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from btp.errors import DataError
 
 HEAT_MAPS = (".scores.ply", ".surface.ply")
 """How the names of clouds end that hold the scores of a scan."""
-TABLES = ("scores.csv", "scores.unfinished.csv")
+TABLES = re.compile(r"scores(\.shard-\d+-of-\d+)?(\.unfinished)?\.csv")
 _HEADER = 2000  # bytes, within which a heat map's header names its values
 
 
@@ -83,14 +84,15 @@ def find_scans(source: str, out: Path | None = None) -> ScanFiles:
 
 def is_result(path: Path) -> bool:
     """Tell whether a file was written by an earlier run, by its name and how it begins."""
-    if path.name not in TABLES and not path.name.endswith(HEAT_MAPS):
+    table = TABLES.fullmatch(path.name)
+    if not table and not path.name.endswith(HEAT_MAPS):
         return False
     try:
         with path.open("rb") as file:
             start = file.read(_HEADER)
     except OSError:
         return False
-    if path.name in TABLES:
+    if table:
         return start.startswith(b"file,points,object_score,")
     return b"\nproperty float scalar_anomaly\n" in start
 
