@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from btp.data.folder import Folder
-from btp.data.synthesis import demo, scanner
+from btp.data.synthesis import demo, scanner, shapes
 from btp.data.synthesis.scanner import SetSize
 from btp.data.synthesis.shapes import CATEGORIES
 from btp.errors import ConfigError, DataError
@@ -65,7 +65,7 @@ def test_the_whole_set_has_528_scans(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return np.eye(3), np.array([True, False, False])  # shapes and scans are tested elsewhere
 
     monkeypatch.setattr(scanner, "simulate", simulate)
-    monkeypatch.setattr(demo, "individual", lambda category, rng: None)
+    monkeypatch.setattr(shapes, "individual", lambda category, rng: None)
     root = demo.generate(tmp_path / "demo", workers=1)
     names = [path.relative_to(root) for path in root.rglob("*.pcd")]
     assert len(names) == 528

@@ -15,8 +15,10 @@ from btp.runtime.threads import core_count, map_shared, map_within, shared_cores
 class Meter:
     """Work that notes how much of it ran together."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_two: tuple[int, ...] = ()) -> None:
+        self.first_two = first_two  # sizes that must run together
         self.lock = threading.Lock()
+        self.two = threading.Barrier(2)
         self.running: list[int] = []
         self.together: list[list[int]] = []
 
@@ -24,6 +26,8 @@ class Meter:
         with self.lock:
             self.running.append(size)
             self.together.append(list(self.running))
+        if size in self.first_two:
+            self.two.wait(timeout=60)
         time.sleep(0.002 * (size % 4))
         with self.lock:
             self.running.remove(size)
@@ -32,7 +36,7 @@ class Meter:
 
 def test_sizes_in_work_stay_within_the_limit() -> None:
     sizes = [3, 7, 2, 25, 1, 9, 9, 4, 30, 5, 5, 1]
-    meter = Meter()
+    meter = Meter(first_two=(3, 7))
     assert list(map_within(meter.work, sizes, sizes, 12, workers=4)) == [10 * s for s in sizes]
     for together in meter.together:
         assert sum(together) <= 12 or len(together) == 1, together
@@ -92,13 +96,14 @@ def test_the_store_bounds_the_scans_in_work(tmp_path, monkeypatch: pytest.Monkey
 
     data = Folder(write_tiny_dataset(tmp_path / "data", normal=4, defective=4))
     largest = max(p.stat().st_size for p in (tmp_path / "data").rglob("egg*.*"))
-    in_work, most = [], []
+    in_work, most, two = [], [], threading.Barrier(2)
     read = Folder.read
 
     def noted(self, sample):
         in_work.append(sample.name)
         most.append(len(in_work))
-        time.sleep(0.03)
+        if limit > 1:
+            two.wait(timeout=60)  # fails unless a second scan is read meanwhile
         cloud = read(self, sample)
         in_work.remove(sample.name)
         return cloud

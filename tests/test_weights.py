@@ -202,29 +202,23 @@ def check_stopping_at_the_end_token_equals_all_77(full_size: EncoderConfig) -> N
 
 
 STEP = """
-import time, torch
+import torch
 from btp.models.prompts import HybridPromptLearner
 from btp.models.point_language import EncoderConfig, PointLanguageModel
 model = PointLanguageModel(EncoderConfig("full", None, {path!r}, "bfloat16"))
 prompts = HybridPromptLearner(model.text, ("normal object.", "defective object."), 4)
 target = torch.nn.functional.normalize(torch.randn(1280), dim=0)
-times = []
 for _ in range(5):
-    started = time.perf_counter()
     normal, defective = prompts(model.text)
     ((defective - normal) @ target).backward()
-    times.append(time.perf_counter() - started)
 assert (prompts.context.grad.norm(dim=1) > 0).all()
 assert all(p.grad is None for p in model.text.parameters())
-print(min(times))
 """
 
 
 def check_a_step_of_prompt_learning_is_affordable(full_size: EncoderConfig) -> None:
     code = STEP.format(path=full_size.text_weights) + PRINT_PEAK
-    *_, seconds, memory = map(float, run(code).split())
-    print(f"{seconds:.2f} s a step, {memory / 1e9:.2f} GB at most")  # 0.45 on one idle core
-    assert memory < 6e9
+    assert float(run(code).split()[-1]) < 6e9
 
 
 @pytest.mark.slow
