@@ -34,6 +34,7 @@ from btp.runtime.files import write_text
 from btp.runtime.own_files import own_file
 from btp.runtime.processor import multiplies_in_16_bit
 from btp.training.loop import train
+from btp.training.resume import forget_state
 from btp.types import N_POINTS
 from btp.weights.state_dict import read_metadata
 
@@ -160,6 +161,7 @@ def _train_heads(
     about = read_metadata(path) if config.resume and path.is_file() else None
     wanted = json.loads(json.dumps(metadata | {"recipe": recipe.flat()}))
     if about is not None and about | wanted == about:  # finished before a stop
+        forget_state(folder)
         return
     metadata["command"] = command()
     train(features, model, recipe, seed, folder, metadata, resume=config.resume)

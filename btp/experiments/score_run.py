@@ -76,7 +76,6 @@ def score_run(
         **circumstances(workspace),
         **measure(_with_panels(scores, dataset, pictures, panels), thresholds),
     )
-    run.write_record(dataset.name, record)
     if panels:
         draw(
             panels,
@@ -84,6 +83,7 @@ def score_run(
             f"unseen categories; trained on {record.train_cat}, {record.title}",
             label="ground truth, or score as a share of the scan's highest",
         )
+    run.write_record(dataset.name, record)  # last: a run with a record is not scored again
     return record
 
 

@@ -12,6 +12,7 @@ from btp.features.store import load_annotated
 from btp.recipe import Recipe
 from btp.runtime.own_files import command_line
 from btp.training.loop import train
+from btp.training.resume import forget_state
 from btp.weights.state_dict import read_metadata
 
 
@@ -48,7 +49,9 @@ def train_run(
     with run.claimed(wait) as mine:
         if not mine:
             return None
-        if not (resume and is_trained(plan, workspace)):
+        if resume and is_trained(plan, workspace):
+            forget_state(run.folder)  # of a process that was stopped between its last two files
+        else:
             train(
                 load_annotated(store, workspace.dataset, plan.train_cat, plan.recipe),
                 workspace.model,

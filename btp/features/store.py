@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
-from filelock import FileLock
 
 from btp.data.dataset import Dataset
 from btp.errors import ConfigError, DataError
@@ -25,6 +24,7 @@ from btp.models.fast import for_encoding
 from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe
 from btp.runtime.batches import batches
+from btp.runtime.locks import locked
 from btp.runtime.progress import Progress
 from btp.runtime.threads import BYTES_IN_WORK, core_count, map_within
 from btp.types import N_POINTS
@@ -125,7 +125,7 @@ class DiskStore:
         surface = wanted.surface or self.model.reads_surface
         title = f"{dataset.name} {category} {split}"
         # One process fills a category, others wait and then find it done.
-        with FileLock(self._lock_path(title)):
+        with locked(self._lock_path(title)):
             settings = self.root, self.n_points, self.seed
             scans = [ScanEntries(dataset, sample, *settings) for sample in samples]
             made = [self._threaded(scans, f"prepare {title}", lambda scan: scan.raw(surface))]
@@ -153,7 +153,6 @@ class DiskStore:
         return partial(registered_fpfh, template=template, radii=wanted.fpfh_radii)
 
     def _lock_path(self, title: str) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True)
         return self.root / f".{title.replace(' ', '-').replace('/', '-')}.lock"
 
     def _threaded(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from btp.runtime.processes import worker_pool
 from btp.runtime.progress import Progress
 from btp.runtime.threads import core_count
 
@@ -49,10 +49,7 @@ def writer_pool(count: int) -> Executor:
 
     A single one is a thread of this process.
     """
-    if count == 1:
-        return ThreadPoolExecutor(1)
-    # spawned, not forked: a fork copies the locks of torch's threads
-    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+    return ThreadPoolExecutor(1) if count == 1 else worker_pool(count)
 
 
 def lag_behind(futures: Iterator[Future[T]], count: int) -> Iterator[Future[T]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +20,10 @@ _BLOCK = 8192
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in `path`'s place.
+    """Write a file beside `path`, then put it in `path`'s place.
+
+    Where the operating system can, the new file has no name until it is whole: a process that is
+    killed while it writes leaves nothing behind.
 
     Args:
         path: its folder is made if need be; an older file stays until the new one is whole.
@@ -29,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, named = _open_new(path.parent)
     except OSError as error:
         raise DataError(
             f"{path}: cannot write here ({error.strerror}); choose another folder"
@@ -37,16 +42,54 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # mkstemp's files are private
-        Path(name).replace(path)
+            file.flush()
+            if named is None:
+                _give_name(handle, path)
+        if named is not None:
+            named.replace(path)
     except OSError as error:
         raise DataError(
             f"{path}: writing failed ({error.strerror}); nothing was changed"
         ) from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        if named is not None:
+            named.unlink(missing_ok=True)
+
+
+def _open_new(folder: Path) -> tuple[int, Path | None]:
+    """Open a new file of a folder; with a hidden name only where a file must have one."""
+    if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
+        with contextlib.suppress(OSError):  # a file system that cannot
+            return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), None
+    path = folder / f".{secrets.token_hex(8)}.tmp"
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666), path
+
+
+def _give_name(handle: int, path: Path) -> None:
+    """Put an open file without a name at `path`, in place of what is there."""
+    # src_dir_fd has no effect on the absolute path, but makes Python follow the link
+    link = partial(os.link, f"/proc/self/fd/{handle}", src_dir_fd=handle, follow_symlinks=True)
+    with contextlib.suppress(FileExistsError):
+        link(path)
+        return
+    # A link never replaces a file, and renaming does. All who replace this file use one name, one
+    # at a time, so that what a process left there when it was killed goes with the next.
+    import fcntl  # not on Windows, where files have names
+
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    beside, folder = path.with_name(f".{digest}.tmp"), os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        beside.unlink(missing_ok=True)
+        link(beside)
+        try:
+            beside.replace(path)
+        except OSError:
+            beside.unlink()
+            raise
+    finally:
+        os.close(folder)
 
 
 def file_size(path: Path) -> int:
@@ -108,7 +151,7 @@ def _sketch(path: Path, whole: bool, size: int) -> str:
     return digest.hexdigest()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write bytes as `write_atomically` does."""
     write_atomically(path, lambda file: file.write(content))
 

@@ -23,7 +23,7 @@ from btp.models.point_language import PointLanguageModel
 from btp.recipe import Recipe, TrainConfig
 from btp.runtime.batches import batches
 from btp.runtime.progress import Progress
-from btp.training.resume import State
+from btp.training.resume import STATE, State
 from btp.training.trainee import Trainee, make_optimizer, new_trainee
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def train(
     settings |= {"seed": seed, "bfloat16": bfloat16, "scans": len(data)}
     trainee = new_trainee(model, recipe, seed)
     optimizer = make_optimizer(trainee, recipe.training)
-    state = State(out / "resume.pt", trainee, optimizer, settings)
+    state = State(out / STATE, trainee, optimizer, settings)
     first = state.restore() if resume else state.forget()
     epochs = fit(trainee, optimizer, data, recipe, seed, first, bfloat16)
     title, total = f"train {data.category}", recipe.training.epochs

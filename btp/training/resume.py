@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ import torch
 from torch import nn
 
 from btp.errors import WeightsError
-from btp.runtime.files import write_atomically
+from btp.runtime.files import write_bytes
+
+STATE = "resume.pt"
+"""Name of the file in a run's folder while its training is unfinished."""
+
+
+def forget_state(folder: Path) -> None:
+    """Remove the state of an interrupted training from a run's folder, if there is one."""
+    (folder / STATE).unlink(missing_ok=True)
 
 
 class State:
@@ -50,7 +59,9 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
         }
-        write_atomically(self.path, lambda file: torch.save(content, file))
+        buffer = io.BytesIO()  # torch.save says nothing of a full disk, and raises RuntimeError
+        torch.save(content, buffer)
+        write_bytes(self.path, buffer.getbuffer())
 
     def forget(self) -> int:
         """Remove the file, if there is one; return the epoch or step to begin with."""

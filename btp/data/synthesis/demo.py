@@ -8,15 +8,15 @@ point AUROC of 0.83 (seed 0, mean over categories, 2,048 points a scan).
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-
-from filelock import FileLock
 
 from btp.data.synthesis.scanner import SetSize, write_set
 from btp.data.synthesis.shapes import CATEGORIES, individuals
 from btp.errors import ConfigError, DataError
 from btp.runtime.files import write_text
+from btp.runtime.locks import locked
 
 VERSION = "1"
 """Raise it when the same seed gives other bytes."""
@@ -63,12 +63,16 @@ def ensure(root: Path, seed: int = 0) -> Path:
         DataError: the set there was made by another version of the generator.
     """
     root = Path(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
     stamp = root / "VERSION"
-    with FileLock(root.with_name(f".{root.name}.lock")):
+    with locked(root.with_name(f".{root.name}.lock")):
         if not root.is_dir() or not any(root.iterdir()):
-            generate(root, seed)
-            write_text(stamp, f"{VERSION}\n")
+            made = root.with_name(f".{root.name}-new")  # a set never stands without its stamp
+            shutil.rmtree(made, ignore_errors=True)
+            generate(made, seed)
+            write_text(made / stamp.name, f"{VERSION}\n")
+            if root.is_dir():
+                root.rmdir()
+            made.rename(root)
     found = stamp.read_text().strip() if stamp.is_file() else "none"
     if found != VERSION:
         raise DataError(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,8 @@ from btp.data.synthesis import defects
 from btp.data.synthesis.areas import object_radius
 from btp.errors import DataError
 from btp.runtime.batches import batches
+from btp.runtime.locks import locked
+from btp.runtime.processes import map_in_workers
 from btp.runtime.progress import Progress
 
 Draw = Callable[[int, np.random.Generator], tuple[NDArray, NDArray]]
@@ -126,7 +126,8 @@ def write_set(
 
     `<root>/<category>/{train,test}/<category>_<kind><i>.pcd`, with `template` and `positive` for
     normal scans, and `GT/<category>_<kind><i>.txt` with `x,y,z,label` for defective ones. The
-    folder gets its name when it is complete, so an interrupted run never looks like a set.
+    folder gets its name when it is complete, so an interrupted run never looks like a set; the next
+    one removes what it left. One process at a time writes a set; others wait, and then find it.
 
     Args:
         root: folder to write; must be absent or empty.
@@ -140,20 +141,39 @@ def write_set(
         `root`.
 
     Raises:
-        DataError: `root` is a file or holds something.
+        DataError: `root` is a file or holds something, or cannot be written.
     """
     root = Path(root)
     require_free(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    partial_root = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-unfinished-"))
+    try:
+        with locked(root.parent / f".{root.name}-unfinished.lock"):
+            require_free(root)
+            _write_set(root, source, categories, seed, size or SetSize(), workers)
+    except OSError as error:
+        raise DataError(
+            f"{root}: cannot be written ({error.strerror}); nothing is left of it. Make room, or "
+            "choose another folder"
+        ) from error
+    return root
+
+
+def _write_set(
+    root: Path, source: Source, categories: Sequence[str], seed: int, size: SetSize, workers: int
+) -> None:
+    """Write a set while no other process writes one of this name."""
+    prefix = f".{root.name}-unfinished-"
+    for left in root.parent.iterdir():  # by a process that was killed
+        if left.name.startswith(prefix):
+            shutil.rmtree(left, ignore_errors=True)
+    partial_root = Path(tempfile.mkdtemp(dir=root.parent, prefix=prefix))
     partial_root.chmod(0o755)
     try:
-        plans = [_plan(category, size or SetSize()) for category in categories]
+        plans = [_plan(category, size) for category in categories]
         jobs = [plan[some] for plan in plans for some in batches(len(plan), BATCH)]
         write = partial(_write_scans, partial_root, source, seed)
         total = sum(map(len, plans))
         with Progress(f"writing {root.name}", total) as progress:
-            for written in _map(write, jobs, workers):
+            for written in map_in_workers(write, jobs, workers):
                 progress.update(written)
         if root.exists():
             root.rmdir()
@@ -161,7 +181,6 @@ def write_set(
     except BaseException:
         shutil.rmtree(partial_root, ignore_errors=True)
         raise
-    return root
 
 
 def require_free(root: Path) -> None:
@@ -217,14 +236,3 @@ def _one_side(draw: Draw, count: int, rng: np.random.Generator) -> tuple[NDArray
         if seen.sum() >= count or needed >= 12 * count:
             return points[seen][:count], normals[seen][:count]
         needed = int(1.1 * needed * count / max(seen.sum(), count / 4))
-
-
-def _map(
-    write: Callable[[Sequence[_Job]], int], jobs: Sequence[Sequence[_Job]], workers: int
-) -> Iterator[int]:
-    if workers == 1:
-        yield from map(write, jobs)
-        return
-    # Spawned, not forked: a fork copies the locks of torch's threads.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(write, jobs)

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from btp.geometry.local_geometry import local_geometry, surface_channels
 from btp.models.point_encoder import PointBERTConfig, patchify
 from btp.pretraining.corpus.items import Source
 from btp.runtime.files import write_bytes
+from btp.runtime.processes import map_in_workers
 from btp.types import N_POINTS, Cloud
 
 SHARD = 128  # clouds a file
@@ -93,17 +93,19 @@ def load_corpus(
         seed: of the corpus.
         source: makes the items; picklable, for the worker processes.
         config: of the encoder, for its patches.
-        workers: processes.
+        workers: processes; 1 stays in this one.
     """
     layout = f"{N_POINTS}-{config.groups}x{config.group_size}-{_digest(source)}"
     folder = root / f"seed{seed}-{layout}"
     numbers = range(-(-count // SHARD))
     missing = [n for n in numbers if not _path(folder, n).is_file()]
-    make = functools.partial(_make, folder=folder, seed=seed, source=source, config=config)
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        bar = tqdm(pool.map(make, missing), "corpus", len(missing), disable=not missing)
-        for _ in bar:
-            pass
+    make = functools.partial(
+        _make, folder=folder, seed=seed, source=source, config=config, size=SHARD
+    )
+    one_thread = functools.partial(torch.set_num_threads, 1)
+    made = map_in_workers(make, missing, workers, one_thread)
+    for _ in tqdm(made, "corpus", len(missing), disable=not missing):
+        pass
     return join([_read(_path(folder, n)) for n in numbers])
 
 
@@ -115,11 +117,13 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.safetensors"
 
 
-def _make(number: int, folder: Path, seed: int, source: Source, config: PointBERTConfig) -> None:
+def _make(
+    number: int, folder: Path, seed: int, source: Source, config: PointBERTConfig, size: int
+) -> None:
     """Write one shard."""
     points, surface, labels = [], [], []
     about: dict[str, list[object]] = {name: [] for name in WORDS}
-    for index in range(number * SHARD, (number + 1) * SHARD):
+    for index in range(number * size, (number + 1) * size):
         item = source(seed, index)
         prepared = prepare(Cloud(item.points, name=f"corpus {index}"), seed=index)
         points.append(prepared.points)
