@@ -17,9 +17,9 @@ from btp.models.point_language import EncoderConfig
 from btp.models.text_encoder import TextTower
 from btp.runtime.files import write_bytes
 from btp.runtime.own_files import command_line
-from btp.weights.download import fetch_whole, fill, partial_path
+from btp.weights.download import fetch_whole, fill, partial_path, remove_partials
 from btp.weights.published import ULIP2_FILE, known_mistake, text_tower_state, unwrap
-from btp.weights.records import read_record, record_path, verify, write_record
+from btp.weights.records import install, read_record, record_path, verify, write_record
 from btp.weights.sources import LocalFile, RemoteFile, find_remote
 from btp.weights.state_dict import load_strictly, read_checkpoint
 from btp.weights.text_cut import cut_checkpoint, plan_cut
@@ -91,6 +91,7 @@ def fetch(encoder: EncoderConfig, path: Path | None = None) -> list[Path]:
                 _install(p, encoder, target, path, origin=str(path))
             else:
                 _download(p, encoder, target)
+            remove_partials(target)  # now of no use, here or from an earlier call that was killed
     return [target for _, target in wanted]
 
 
@@ -161,8 +162,8 @@ def _download(part: Part, encoder: EncoderConfig, target: Path) -> None:
         )
     partial = partial_path(target, remote.etag)
     if part is TEXT and remote.name.endswith(".safetensors"):
-        _cut(encoder, target, remote, partial)
-        write_record(target, remote.name, remote.etag)
+        _cut(encoder, remote, partial)
+        install(partial, target, remote.name, remote.etag)
         return
     fetch_whole(remote, partial, COMMAND)
     try:
@@ -175,26 +176,25 @@ def _install(
     part: Part, encoder: EncoderConfig, target: Path, path: Path, origin: str, etag: str = ""
 ) -> None:
     """Take what is needed from a published file on disk."""
+    ready = partial_path(target, "ready")
     if part is POINT:
         from safetensors.torch import save
 
         content = save(PointBERT.load(encoder.point, path).state_dict())
-        write_bytes(target, content)
+        write_bytes(ready, content)
     elif path.suffix == ".safetensors":
         stat = path.stat()
-        partial = partial_path(target, f"{stat.st_size}{stat.st_mtime_ns}")
-        _cut(encoder, target, LocalFile.at(path), partial)
+        ready = partial_path(target, f"{stat.st_size}{stat.st_mtime_ns}")
+        _cut(encoder, LocalFile.at(path), ready)
     else:
-        cut_checkpoint(path, _empty_tower(encoder).state_dict(), target)
-    write_record(target, origin, etag)
+        cut_checkpoint(path, _empty_tower(encoder).state_dict(), ready)
+    install(ready, target, origin, etag)
 
 
-def _cut(
-    encoder: EncoderConfig, target: Path, source: LocalFile | RemoteFile, partial: Path
-) -> None:
+def _cut(encoder: EncoderConfig, source: LocalFile | RemoteFile, partial: Path) -> None:
+    """Fill a partial file with the text tower of a whole model."""
     cut = plan_cut(source, _empty_tower(encoder).state_dict())
     fill(partial, cut.size, cut.read, f"text tower of {source.name}", COMMAND)
-    partial.replace(target)
 
 
 def _empty_tower(encoder: EncoderConfig) -> TextTower:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -21,6 +22,12 @@ def partial_path(target: Path, etag: str) -> Path:
     """Return where an unfinished download is kept; other content (etag) has another path."""
     mark = re.sub(r"\W", "", etag)[:32]
     return target.with_name(f".{target.name}.{mark}.partial")
+
+
+def remove_partials(target: Path) -> None:
+    """Remove all unfinished downloads of a file."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        path.unlink(missing_ok=True)
 
 
 def fill(

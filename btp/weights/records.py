@@ -57,13 +57,28 @@ def read_record(path: str | Path) -> Record | None:
         ) from error
 
 
-def write_record(path: str | Path, source: str, etag: str = "") -> Record:
-    """Record size and hash of a file that has just become complete."""
-    path = Path(path)
-    stat = path.stat()
-    record = Record(stat.st_size, file_sha256(path), source, etag, stat.st_mtime_ns)
-    _keep(path, record)
+def write_record(
+    path: str | Path, source: str, etag: str = "", content: Path | None = None
+) -> Record:
+    """Record size and hash of a file that has just become complete.
+
+    Args:
+        path: of the file.
+        source: where it came from.
+        etag: the publisher's mark of the source's content.
+        content: a complete file that will be renamed to `path`, which is not there yet.
+    """
+    content = content or Path(path)
+    stat = content.stat()
+    record = Record(stat.st_size, file_sha256(content), source, etag, stat.st_mtime_ns)
+    _keep(Path(path), record)
     return record
+
+
+def install(content: Path, path: Path, source: str, etag: str = "") -> None:
+    """Rename a complete file to `path`, after recording it: what is there has its record."""
+    write_record(path, source, etag, content)
+    content.replace(path)
 
 
 def verify(path: str | Path, thoroughly: bool = False) -> Record | None:
