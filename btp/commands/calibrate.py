@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from omegaconf import DictConfig
 
 from btp.commands.settings import bfloat16_from, device_from, script, whole_or_none
@@ -12,6 +14,7 @@ from btp.inspect.folder import chosen_coverage
 from btp.inspect.predictor import calibration_path, load
 from btp.inspect.reference import reference_path, write_good_scans
 from btp.inspect.scan_files import find_scans
+from btp.runtime.files import file_digest
 
 
 @script("calibrate")
@@ -32,6 +35,7 @@ def main(config: DictConfig) -> None:
         calibration, good = calibrate_on(detector, scans, *settings), None
     if good is not None:  # first, so that thresholds never stand without their scans
         size = write_good_scans(reference_path(path), good)
+        calibration = replace(calibration, reference_digest=file_digest(reference_path(path)))
     write_calibration(path, calibration)
     print(calibration.describe())
     print(path)

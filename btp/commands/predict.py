@@ -20,7 +20,7 @@ from btp.commands.settings import (
 )
 from btp.data.coverage import Coverage
 from btp.errors import ConfigError
-from btp.inspect.calibration import Calibration, read_calibration
+from btp.inspect.calibration import Calibration, check_reference, read_calibration
 from btp.inspect.folder import (
     chosen_coverage,
     chosen_together,
@@ -176,6 +176,7 @@ def reference_from(
         return detector.remember(find_scans(str(config.reference)).paths, coverage)
     if calibration is not None and calibration.reference:
         path = calibration_path(config.detector, config.calibration)
+        check_reference(reference_path(path), calibration)
         return read_good_scans(reference_path(path), detector.digest)
     return None
 

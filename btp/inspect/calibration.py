@@ -18,10 +18,11 @@ import numpy as np
 
 from btp.config import build
 from btp.errors import BTPError, ConfigError, WeightsError
-from btp.runtime.files import write_text
+from btp.runtime.files import file_digest, write_text
 from btp.runtime.own_files import command_line
 
 CONFIDENCE = 0.95
+AGAIN = f"calibrate again: {command_line('calibrate', 'normal=DIR', 'detector=...')}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Calibration:
         coverage: with which the good scans were scored, and others must be.
         reference: number of good scans that each was judged against, itself left out, and others
             must be; 0 if each was judged alone.
+        reference_digest: of the file of these good scans; "" if there is none.
     """
 
     detector: str
@@ -62,6 +64,7 @@ class Calibration:
     point: Threshold
     coverage: str = "sampled"
     reference: int = 0
+    reference_digest: str = ""
 
     @property
     def scans_needed(self) -> int:
@@ -144,6 +147,25 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     write_text(path, json.dumps(asdict(calibration), indent=2) + "\n")
 
 
+def check_reference(path: Path, calibration: Calibration) -> None:
+    """Refuse good scans that are not those by which alarm thresholds were set.
+
+    Args:
+        path: of the good scans' file.
+        calibration: the thresholds.
+
+    Raises:
+        WeightsError: if the file is missing, or was written after the thresholds.
+        DataError: if it cannot be read.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; {AGAIN}")
+    if calibration.reference_digest != file_digest(path):
+        raise WeightsError(
+            f"{path}: not the good scans that the alarm thresholds beside it were set by; {AGAIN}"
+        )
+
+
 def read_calibration(path: Path, detector: str) -> Calibration:
     """Read alarm thresholds that `write_calibration` wrote.
 
@@ -154,16 +176,15 @@ def read_calibration(path: Path, detector: str) -> Calibration:
     Raises:
         WeightsError: if the file is missing or damaged, or was made with another detector.
     """
-    again = f"calibrate again: {command_line('calibrate', 'normal=DIR', 'detector=...')}"
     try:
         calibration = build(Calibration, json.loads(path.read_text("utf-8")), str(path))
     except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file; {again}") from error
+        raise WeightsError(f"{path}: no such file; {AGAIN}") from error
     except (OSError, ValueError, TypeError, AttributeError, BTPError) as error:
-        raise WeightsError(f"{path}: not a calibration ({error}); {again}") from error
+        raise WeightsError(f"{path}: not a calibration ({error}); {AGAIN}") from error
     if calibration.detector != detector:
         raise WeightsError(
             f"{path}: was made with the detector {calibration.detector}, and this one is "
-            f"{detector}; thresholds hold for one detector only; {again}"
+            f"{detector}; thresholds hold for one detector only; {AGAIN}"
         )
     return calibration

@@ -17,10 +17,12 @@ from btp.inspect.outputs import Provenance, ScanOutputs, ScanResult
 from btp.inspect.overlap import lag_behind, work_ahead, writer_pool
 from btp.inspect.predictor import COVERAGE, Inspector
 from btp.inspect.reference import GoodScans
+from btp.inspect.scan import ScoredScan
 from btp.inspect.scan_files import ScanFiles, printable
 from btp.inspect.score_table import ScoreTable
 from btp.inspect.scorers import AloneScorer, CompanyScorer, Loaded, Scorer
 from btp.runtime.files import file_digest
+from btp.runtime.locks import locked
 from btp.runtime.threads import core_count
 from btp.types import ALONE
 
@@ -64,8 +66,8 @@ def score_folder(
         The result of each scan, in order.
 
     Raises:
-        DataError: if the results cannot be written, nothing half-written is left; or if the
-            reference is of another part.
+        DataError: if nothing can be written into `out`, or the reference is of another part. Where
+            only the files of a scan cannot be written, its result says so.
         ConfigError: if the scans cannot be judged together.
     """
     settings = (coverage, point_threshold(calibration), pictures, inspector.precision)
@@ -90,16 +92,18 @@ def score_folder(
             if isinstance(scored, ScanResult):
                 yield _written(scored)
             else:
-                yield writer.submit(outputs.write, scored, provenance)
+                yield writer.submit(_write, outputs, scored, provenance)
 
     title = f"scoring {scans.share}".strip()
     results, table = list[ScanResult](), ScoreTable(out, scans.share)
     writers = writers or max(1, min(core_count() // 2, 8, len(scans.paths)))
-    with writer_pool(writers) as writer:
+    # one process at a time for each share: two with other settings would mix their results
+    with locked(out / f".{table.path.stem}.lock"), writer_pool(writers) as writer:
+        table.begin()
         for writing in lag_behind(begin(), writers):
             results.append(decide(writing.result(), calibration))
             table.add(results[-1])
-    table.finish(results)
+        table.finish(results)
     return results
 
 
@@ -161,10 +165,22 @@ def exit_code(results: Sequence[ScanResult]) -> int:
     return 2 if any(result.error for result in results) else 0
 
 
+def _write(outputs: ScanOutputs, scored: ScoredScan, provenance: Provenance) -> ScanResult:
+    """Write the files of a scan; if that fails, as on a full disk, the result says why."""
+    try:
+        return outputs.write(scored, provenance)
+    except DataError as error:
+        return _failed(outputs, error)
+
+
 def _failed(outputs: ScanOutputs, error: DataError) -> ScanResult:
     """Return the result of a scan that cannot be scored, without what an earlier run made of it."""
-    outputs.remove()
-    return ScanResult(outputs.name, error=printable(str(error)))
+    reason = str(error)
+    try:
+        outputs.remove()
+    except DataError as kept:  # on a read-only disk
+        reason = f"{reason}; and {kept}"
+    return ScanResult(outputs.name, error=printable(reason))
 
 
 def _written(result: ScanResult) -> Future[ScanResult]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from btp.errors import DataError
 from btp.inspect.outputs import ScanResult
-from btp.runtime.files import write_text
+from btp.runtime.files import file_size, write_text
 
 
 class ScoreTable:
@@ -30,35 +32,50 @@ class ScoreTable:
         name = f"scores.{share}" if share else "scores"
         self.path = folder / f"{name}.csv"
         self.unfinished = folder / f"{name}.unfinished.csv"
-        self._begun = False
+        self._waiting = ""
 
-    def add(self, result: ScanResult) -> None:
-        """Add a line to the unfinished table.
+    def begin(self) -> None:
+        """Begin the unfinished table, without lines.
 
         Raises:
             DataError: if it cannot be written.
         """
-        text = _lines([result], header=not self._begun)
+        write_text(self.unfinished, _lines([], header=True))
+        self._waiting = ""
+
+    def add(self, result: ScanResult) -> None:
+        """Add a line to the unfinished table, as soon as the disk has room for it."""
+        self._waiting += _lines([result], header=False)
+        size = file_size(self.unfinished)
         try:
-            self.unfinished.parent.mkdir(parents=True, exist_ok=True)
-            mode = "a" if self._begun else "w"
-            with self.unfinished.open(mode, encoding="utf-8", newline="") as file:
-                file.write(text)
-        except OSError as error:
-            raise DataError(
-                f"{self.unfinished}: writing failed ({error.strerror}); {self.path.name} was not "
-                "changed, and what is scored is not scored again"
-            ) from error
-        self._begun = True
+            with self.unfinished.open("a", encoding="utf-8", newline="") as file:
+                file.write(self._waiting)
+        except OSError:  # full for now: what was written of it is written again
+            with contextlib.suppress(OSError):
+                os.truncate(self.unfinished, size)
+        else:
+            self._waiting = ""
 
     def finish(self, results: Sequence[ScanResult]) -> None:
-        """Write the table of all results.
+        """Write the table of all results; where the disk is full, the unfinished one becomes it.
 
         Raises:
-            DataError: if it cannot be written; an older table is then as it was.
+            DataError: if neither can be done; an older table is then as it was.
         """
-        write_text(self.path, _lines(worst_first(results), header=True))
-        self.unfinished.unlink(missing_ok=True)
+        try:
+            write_text(self.path, _lines(worst_first(results), header=True))
+        except DataError:
+            if self._waiting:
+                raise
+            try:
+                self.unfinished.replace(self.path)
+            except OSError as error:
+                raise DataError(
+                    f"{self.path}: cannot be written ({error.strerror}); the lines are in "
+                    f"{self.unfinished.name}, and what is scored is not scored again"
+                ) from error
+        with contextlib.suppress(OSError):  # of no use, and of no harm
+            self.unfinished.unlink()
 
     def errors(self) -> dict[str, str] | None:
         """Read the error of each scan, "" for none; None if the table is not finished.
