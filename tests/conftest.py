@@ -24,3 +24,13 @@ def repository() -> Path:
 def golden() -> Path:
     """Inputs and outputs recorded from the authors' release; their origin is in its README."""
     return Path(__file__).resolve().parent / "golden"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes many minutes, unless it is asked for: pytest -m kills, -m load."""
+    for name in ("kills", "load"):
+        if name not in config.option.markexpr:
+            left_out = pytest.mark.skip(reason=f"takes many minutes; run it with -m {name}")
+            for item in items:
+                if item.get_closest_marker(name) is not None:
+                    item.add_marker(left_out)

@@ -282,9 +282,11 @@ def test_a_full_disk_leaves_nothing_half_written(
 ) -> None:
     out = tmp_path / "out"
     small_files()
-    with pytest.raises(DataError, match=r"writing failed \(File too large\); nothing was changed"):
-        score_folder(inspector, find_scans(str(good)), out)
-    assert [path for path in out.rglob("*") if path.is_file()] == []
+    results = score_folder(inspector, find_scans(str(good)), out)
+    for result in results:
+        assert "writing failed (File too large); nothing was changed" in result.error
+    assert [path.name for path in out.rglob("*") if path.is_file()] == ["scores.csv"]
+    assert len((out / "scores.csv").read_text().splitlines()) == 1 + len(results)
 
 
 def test_processes_write_what_one_thread_writes(
@@ -305,9 +307,10 @@ def test_a_fault_in_a_writing_process_is_told(
     inspector: Inspector, good: Path, tmp_path: Path, small_files: Callable[[], None]
 ) -> None:
     small_files()
-    with pytest.raises(DataError, match="writing failed"):
-        score_folder(inspector, find_scans(str(good)), tmp_path / "out", writers=2)
-    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+    results = score_folder(inspector, find_scans(str(good)), tmp_path / "out", writers=2)
+    assert all("writing failed" in result.error for result in results)
+    files = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert files == ["scores.csv"]
 
 
 @pytest.fixture
@@ -411,14 +414,14 @@ def test_lines_are_kept_while_scans_are_scored(
 def test_a_disk_that_fills_while_a_heat_map_is_written(
     inspector: Inspector, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Room for the first scan's files and the beginning of the second's."""
+    """The second scan's heat map is cut off; the others are written."""
     scans, out = find_scans(str(good)), tmp_path / "out"
     real, opened = os.fdopen, []
 
     def fdopen(*arguments: Any) -> Any:
         file = real(*arguments)
         opened.append(file)
-        if len(opened) <= 2:  # heat map and record of the first scan
+        if len(opened) != 4:  # after the unfinished table, and heat map and record of the first
             return file
 
         class Full:
@@ -435,14 +438,14 @@ def test_a_disk_that_fills_while_a_heat_map_is_written(
         return Full()
 
     monkeypatch.setattr(os, "fdopen", fdopen)
-    with pytest.raises(
-        DataError, match=r"writing failed \(No space left on device\); nothing was changed"
-    ):
-        score_folder(inspector, scans, out, pictures=False)
-    left = sorted(path.name for path in out.iterdir())
-    first = scans.paths[0].name
-    assert left == [f"{first}.regions.json", f"{first}.scores.ply", "scores.unfinished.csv"]
-    assert len(read_points(out / f"{first}.scores.ply")) == 400
+    results = score_folder(inspector, scans, out, pictures=False, writers=1)
+    failed = scans.paths[1].name
+    assert [result.file for result in results if result.error] == [failed]
+    assert "writing failed (No space left on device); nothing was changed" in results[1].error
+    written = [path.name for path in scans.paths if path.name != failed]
+    wanted = {f"{name}.{kind}" for name in written for kind in ("regions.json", "scores.ply")}
+    assert {path.name for path in out.iterdir()} == wanted | {"scores.csv"}
+    assert len(read_points(out / f"{written[0]}.scores.ply")) == 400
 
 
 def test_a_coarse_mesh_also_shows_its_surface(inspector: Inspector, tmp_path: Path) -> None:
