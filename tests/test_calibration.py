@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from btp.errors import ConfigError, WeightsError
-from btp.inspect.calibration import alarm_threshold, calibrate, read_calibration, write_calibration
+from btp.inspect.calibration import (
+    alarm_threshold,
+    calibrate,
+    check_reference,
+    read_calibration,
+    write_calibration,
+)
+from btp.runtime.files import file_digest
 
 NINETEEN = [i / 100 for i in range(19)]
 
@@ -94,3 +101,16 @@ def test_a_file_of_something_else_is_named(tmp_path: Path, text: str) -> None:
         read_calibration(tmp_path / "c.json", "abc")
     with pytest.raises(WeightsError, match=r"missing\.json: no such file"):
         read_calibration(tmp_path / "missing.json", "abc")
+
+
+def test_thresholds_refuse_good_scans_that_were_written_after_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"first")
+    thresholds = replace(calibrate("d", [0.1], [0.2], 0.05), reference_digest=file_digest(path))
+    check_reference(path, thresholds)
+    path.write_bytes(b"second")
+    with pytest.raises(WeightsError, match="not the good scans that the alarm thresholds"):
+        check_reference(path, thresholds)
+    path.unlink()
+    with pytest.raises(WeightsError, match="no such file; calibrate again"):
+        check_reference(path, thresholds)
