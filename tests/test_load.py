@@ -1,6 +1,7 @@
 """Thousands of scans and of runs: memory stays flat, and every file is closed again.
 
-Seconds of the processor are printed and not judged: pytest -s -m load. LOAD_SCANS and LOAD_RUNS ask for fewer.
+Seconds of the processor are printed and not judged: pytest -s -m load. LOAD_SCANS and LOAD_RUNS ask
+for fewer.
 """
 
 from __future__ import annotations
