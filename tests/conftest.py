@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if item.get_closest_marker(name) is not None:
                     item.add_marker(left_out)
+
+
+@pytest.fixture(autouse=True)
+def usual_products() -> Iterator[None]:
+    """Undo what a program run in this process chose for its float32 products (`use_full_width`)."""
+    import torch
+
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    yield
+    matmul.fp32_precision = before
