@@ -9,12 +9,12 @@ import btp.pretraining.corpus
 from btp.data.synthesis import shapes
 from btp.data.synthesis.solids import densify, difference, revolve, sample, sweep
 from btp.models.text_encoder import tokenize
-from btp.pretraining.corpus.bars import _bore, _jointed, _jointed_nouns
+from btp.pretraining.corpus.bars import bore, jointed, jointed_nouns
 from btp.pretraining.corpus.detail import DETAILS
 from btp.pretraining.corpus.extra_solids import hull, limbs, loft, loop, radial
 from btp.pretraining.corpus.families import FAMILIES, draw_family
 from btp.pretraining.corpus.items import POINTS, Families
-from btp.pretraining.corpus.turned import _hollow, _stem, _turned_nouns, threaded
+from btp.pretraining.corpus.turned import hollow_outline, stem_level, threaded, turned_nouns
 from btp.pretraining.objectives import FAULTY, SOUND
 
 ITEMS = [Families()(7, index) for index in range(40)]
@@ -102,22 +102,22 @@ def test_families_are_bodies_with_words(family):
 def test_vessels_are_named_by_their_profile(radii, noun):
     height = 3.0
     outer = np.column_stack([radii, np.linspace(0, height, len(radii))])
-    stemmed = _stem(outer) > 0
+    stemmed = stem_level(outer) > 0
     assert stemmed == (noun == "goblet")
-    assert _turned_nouns(height, outer, True, open_floor=False, stemmed=stemmed)[0] == noun
-    assert _turned_nouns(height, outer, False, open_floor=False, stemmed=stemmed)[0] != noun
+    assert turned_nouns(height, outer, True, open_floor=False, stemmed=stemmed)[0] == noun
+    assert turned_nouns(height, outer, False, open_floor=False, stemmed=stemmed)[0] != noun
 
 
 def test_a_squat_vessel_with_a_narrow_mouth_is_a_pot():
     outer = np.column_stack([[0.8, 1.0, 0.9, 0.4], np.linspace(0, 1.2, 4)])
-    assert _turned_nouns(1.2, outer, True, open_floor=False, stemmed=False)[0] == "pot"
+    assert turned_nouns(1.2, outer, True, open_floor=False, stemmed=False)[0] == "pot"
 
 
 def test_a_cup_is_hollow_and_its_stem_is_not():
     outer = np.array([(0.6, 0), (0.2, 0.6), (0.2, 1.2), (1.0, 1.6), (1.0, 3.0)])
-    stem = _stem(outer)
+    stem = stem_level(outer)
     assert 1.1 < stem < 1.3
-    inner = _hollow(outer, 0.08, stem + 0.1)
+    inner = hollow_outline(outer, 0.08, stem + 0.1)
     solid = revolve(inner)
     level = np.array([0.3, 0.9, 1.2, 2.0, 2.9])
     axis = np.column_stack([0 * level, 0 * level + 1e-6, level])
@@ -145,17 +145,17 @@ def test_a_bored_bar_is_open_at_both_ends():
     path = np.column_stack([np.r_[np.linspace(0, 0.02, 3), np.linspace(0.06, 2, 50)]] * 3)
     path *= (1, 0, 0)
     bar = sweep(path, 0.2)
-    pipe = difference(bar, _bore(path, np.full(len(path), 0.1)))
+    pipe = difference(bar, bore(path, np.full(len(path), 0.1)))
     ends = np.array([[-0.19, 0, 0], [-0.1, 0, 0], [1.0, 0, 0], [2.1, 0, 0], [2.19, 0, 0]])
     assert bar.contains(ends[1:4]).all()
     assert not pipe.contains(ends).any()
-    far = _bore(path, np.full(len(path), 0.1)).contains(np.array([[-0.4, 0, 0], [2.4, 0, 0]]))
+    far = bore(path, np.full(len(path), 0.1)).contains(np.array([[-0.4, 0, 0], [2.4, 0, 0]]))
     assert not far.any()
 
 
 def test_no_leg_of_a_bent_bar_runs_through_another():
     for seed in range(60):
-        path, thick, _ = _jointed(np.random.default_rng(seed), 0.15)
+        path, thick, _ = jointed(np.random.default_rng(seed), 0.15)
         step = np.linalg.norm(np.diff(path, axis=0), axis=1)
         along = np.concatenate([[0], np.cumsum(step)])
         apart = np.linalg.norm(path[:, None] - path, axis=2)
@@ -175,7 +175,7 @@ def test_no_leg_of_a_bent_bar_runs_through_another():
 )
 def test_bent_bars_are_named_by_their_angle(angles, straights, noun):
     sides = np.where(np.array(angles) < 0, np.pi, 0)
-    assert _jointed_nouns(np.abs(angles), np.array(straights), True, sides)[0] == noun
+    assert jointed_nouns(np.abs(angles), np.array(straights), True, sides)[0] == noun
 
 
 @pytest.mark.parametrize("detail", DETAILS, ids=lambda detail: detail.__name__)

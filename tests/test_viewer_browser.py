@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from browser import Browser
 from scipy.spatial import cKDTree
-from test_viewer import HOSTILE, SPOT, ball
+from viewed import HOSTILE, SPOT, ball
 
 from btp.drawing.pictures import anomaly_rgb
 from btp.drawing.viewer import write_viewer

@@ -21,7 +21,7 @@ def swept(rng: Rng) -> Shape:
     style, t = rng.random(), np.linspace(0, 1, 140)
     thick = rng.uniform(0.06, 0.22)
     if style > 0.6:
-        path, thick, nouns = _jointed(rng, thick)
+        path, thick, nouns = jointed(rng, thick)
         traits = ["bent", "curved"]
     elif style < 0.2:
         bend = rng.uniform(0.5, 5)
@@ -50,13 +50,13 @@ def swept(rng: Rng) -> Shape:
     solid = sweep(path, radii)
     if "coiled" in traits or rng.random() < 0.6:
         return Shape(solid, nouns, traits, ["rounded ends"])
-    solid = difference(solid, _bore(path, rng.uniform(0.5, 0.8) * radii))
+    solid = difference(solid, bore(path, rng.uniform(0.5, 0.8) * radii))
     nouns = [noun.replace("rod", "pipe") for noun in nouns]
     nouns = list(dict.fromkeys([*nouns, "pipe", "hose"]))
     return Shape(solid, nouns, [*traits, "hollow"], ["two open ends"])
 
 
-def _jointed(rng: Rng, thick: float) -> tuple[Array, float, list[str]]:
+def jointed(rng: Rng, thick: float) -> tuple[Array, float, list[str]]:
     """Draw arcs and straight pieces: path [S, 3], how thick the bar may be at most, and nouns."""
     while True:
         path, tightest, nouns = _bent(rng)
@@ -90,7 +90,7 @@ def _bent(rng: Rng) -> tuple[Array, float, list[str]]:
     points += _straight(place, ahead, straights[-1])
     path = np.array(points)
     size = 1 / np.abs(path - path.mean(0)).max()
-    return path * size, float(radii.min() * size), _jointed_nouns(angles, straights, flat, sides)
+    return path * size, float(radii.min() * size), jointed_nouns(angles, straights, flat, sides)
 
 
 def _straight(start: Array, ahead: Array, long: float) -> list[Array]:
@@ -98,7 +98,8 @@ def _straight(start: Array, ahead: Array, long: float) -> list[Array]:
     return [start + s * ahead for s in np.linspace(0, long, 1 + max(2, int(long / 0.03)))[1:]]
 
 
-def _jointed_nouns(angles: Array, straights: Array, flat: bool, sides: Array) -> list[str]:
+def jointed_nouns(angles: Array, straights: Array, flat: bool, sides: Array) -> list[str]:
+    """Name the everyday things that a bar of these bends and straight pieces looks like."""
     if len(angles) == 1:
         even = straights.min() > 0.6 * straights.max()
         if 2.6 < angles[0] < 3.6 and even and straights.max() > 0.4:
@@ -113,7 +114,7 @@ def _jointed_nouns(angles: Array, straights: Array, flat: bool, sides: Array) ->
     return ["bent rod", "wire"]
 
 
-def _bore(path: Array, radii: Array) -> Solid:
+def bore(path: Array, radii: Array) -> Solid:
     """Return what to cut out of a bar along `path` [S, 3] to make it a pipe, open at both ends."""
     first, last = 2 * path[0] - path[1], 2 * path[-1] - path[-2]
     reach = 2 * radii.max()

@@ -23,17 +23,17 @@ def turned(rng: Rng) -> Shape:
     height, outer, smooth = _random_profile(rng)
     hollow = rng.random() < 0.6
     wall = rng.uniform(0.04, 0.12)
-    stem, open_floor = _stem(outer), hollow and rng.random() > 0.85
+    stem, open_floor = stem_level(outer), hollow and rng.random() > 0.85
     if hollow:
         floor = 0.0 if open_floor else stem + rng.uniform(1.0, 2.0) * wall  # stems are no tubes
-        outline = _hollow(outer, wall, floor)
+        outline = hollow_outline(outer, wall, floor)
         parts = ["an open mouth", "a thin wall"]
         if open_floor:
             parts = ["an opening right through", "two open ends"]
     else:
         outline, parts = np.concatenate([[[0, 0]], outer, [[0, outer[-1, 1]]]]), []
     relief, more = _relief(rng, height)
-    nouns = _turned_nouns(height, outer, hollow, open_floor, stem > 0)
+    nouns = turned_nouns(height, outer, hollow, open_floor, stem > 0)
     thread = "thread" in " ".join(more)
     if not hollow and height > 2 and thread:
         nouns = ["threaded rod", "stud", "screw"]
@@ -104,7 +104,7 @@ def _random_profile(rng: Rng) -> tuple[float, Array, bool]:
     return height, np.array(stepped), False
 
 
-def _hollow(outer: Array, wall: float, floor: float) -> Array:
+def hollow_outline(outer: Array, wall: float, floor: float) -> Array:
     """Return the outline [P, 2] of `outer` made hollow: `wall` thick, from the level `floor` up."""
     radii, levels = outer.T
     level = np.linspace(floor, levels[-1], 64)
@@ -117,7 +117,7 @@ def _hollow(outer: Array, wall: float, floor: float) -> Array:
     return np.concatenate([[[0, 0]], outer, inner, [[0, floor]]])
 
 
-def _stem(outer: Array) -> float:
+def stem_level(outer: Array) -> float:
     """Find the level where the stem under an outer profile [P, 2] ends; 0 if there is none."""
     level = outer[:, 1] / outer[-1, 1]
     middle = np.linspace(0.08, 0.6, 40)
@@ -129,7 +129,7 @@ def _stem(outer: Array) -> float:
     return float(end * outer[-1, 1]) if narrow and cup else 0.0
 
 
-def _turned_nouns(
+def turned_nouns(
     height: float, outer: Array, hollow: bool, open_floor: bool, stemmed: bool
 ) -> list[str]:
     """Name everyday things of about these proportions."""
