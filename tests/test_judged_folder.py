@@ -17,9 +17,9 @@ from btp.data.formats import write_ply
 from btp.errors import ConfigError, DataError, WeightsError
 from btp.inspect.calibrate import calibrate_against
 from btp.inspect.calibration import calibrate
-from btp.inspect.company import alike_groups
 from btp.inspect.folder import chosen_together, score_folder
 from btp.inspect.outputs import ScanResult
+from btp.inspect.peers import alike_groups
 from btp.inspect.predictor import Inspector
 from btp.inspect.reference import GoodScans, read_good_scans, reference_path, write_good_scans
 from btp.inspect.scan_files import ScanFiles, find_scans

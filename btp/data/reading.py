@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from btp.data.formats import read_content
 from btp.data.formats.content import Content
-from btp.data.given import Scan, given_content, given_path
 from btp.data.plausible import doubtful_faces, far_rows, few_places, holes, triangle_areas
+from btp.data.scan_objects import Scan, given_content, given_path
 from btp.data.synthesis.solids import draw_triangles
 
 COARSE_FACES = 40_000
@@ -53,7 +53,7 @@ def read_scan(scan: Scan) -> RawScan:
     scanned surface are passed over, with a warning.
 
     Args:
-        scan: as `btp.data.given.Scan` says.
+        scan: as `btp.data.scan_objects.Scan` says.
 
     Raises:
         DataError: missing, unreadable or damaged file, or an object of another shape or kind.

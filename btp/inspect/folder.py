@@ -12,15 +12,15 @@ import btp
 from btp.data.coverage import COVERAGES, Coverage
 from btp.errors import ConfigError, DataError
 from btp.inspect.calibration import Calibration
-from btp.inspect.company import Together
 from btp.inspect.outputs import Provenance, ScanOutputs, ScanResult
 from btp.inspect.overlap import lag_behind, work_ahead, writer_pool
+from btp.inspect.peers import Together
 from btp.inspect.predictor import COVERAGE, Inspector
 from btp.inspect.reference import GoodScans
 from btp.inspect.scan import ScoredScan
 from btp.inspect.scan_files import ScanFiles, printable
 from btp.inspect.score_table import ScoreTable
-from btp.inspect.scorers import AloneScorer, CompanyScorer, Loaded, Scorer
+from btp.inspect.scorers import AloneScorer, Loaded, PeerScorer, Scorer
 from btp.runtime.files import file_digest
 from btp.runtime.locks import locked
 from btp.runtime.threads import core_count
@@ -59,7 +59,7 @@ def score_folder(
         coverage: as in `Inspector.predict`.
         writers: writing processes, by default one for two cores, at most eight; 1: a thread here.
             At most workers + writers + 2 scans are in memory.
-        together: whether the scans are judged by one another, see `find_company`.
+        together: whether the scans are judged by one another, see `find_peers`.
         reference: good scans that they are judged against, or None.
 
     Returns:
@@ -73,7 +73,7 @@ def score_folder(
     settings = (coverage, point_threshold(calibration), pictures, inspector.precision)
     scorer: Scorer = AloneScorer(inspector, coverage)
     if together != "false" or reference is not None:
-        scorer = CompanyScorer(inspector, scans, out, coverage, together, reference, workers)
+        scorer = PeerScorer(inspector, scans, out, coverage, together, reference, workers)
 
     def read(path: Path) -> tuple[Provenance, ScanResult | Loaded]:
         content, key = file_digest(path), scorer.key(path)

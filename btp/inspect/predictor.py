@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from btp.data.coverage import Coverage
-from btp.data.given import Scan, given_scans
+from btp.data.scan_objects import Scan, given_scans
 from btp.errors import WeightsError
 from btp.inspect.reference import GoodScans
 from btp.inspect.scan_model import COVERAGE, ScanModel

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from btp.data.coverage import Coverage, cover
-from btp.data.given import Scan, given_bytes
 from btp.data.prepare import prepare
 from btp.data.reading import read_scan
+from btp.data.scan_objects import Scan, given_bytes
 from btp.evaluation.patch_distances import DescribedScan, describe_patches
 from btp.geometry.local_geometry import local_geometry, surface_channels
 from btp.geometry.neighbours import nearest_rows

@@ -8,8 +8,8 @@ from typing import Protocol
 from btp.data.coverage import Coverage
 from btp.errors import DataError
 from btp.evaluation.patch_distances import DescribedScan
-from btp.inspect.company import Together, find_company
 from btp.inspect.described_folder import DescribedFolder
+from btp.inspect.peers import Together, find_peers
 from btp.inspect.reference import GoodScans
 from btp.inspect.scan import ReadyScan, ScoredScan
 from btp.inspect.scan_files import ScanFiles
@@ -55,7 +55,7 @@ class AloneScorer:
         return self.inspector.score([loaded[0]])[0]
 
 
-class CompanyScorer:
+class PeerScorer:
     """Scores each scan by others of its part, by good ones, or by both."""
 
     def __init__(
@@ -71,7 +71,7 @@ class CompanyScorer:
         """Describe all scans, and decide by which others each is judged.
 
         Raises:
-            ConfigError: as `find_company`, or for a reference of another detector or coverage.
+            ConfigError: as `find_peers`, or for a reference of another detector or coverage.
             DataError: if the descriptors cannot be written, or the reference is of another part.
         """
         if reference is not None:
@@ -80,11 +80,11 @@ class CompanyScorer:
         self.folder = DescribedFolder(inspector, scans, out, coverage)
         known, self.errors = self.folder.describe_all(workers)
         self.known = {scan.path: scan for scan in known}
-        self.company = find_company(self.folder, known, together, reference)
+        self.peers = find_peers(self.folder, known, together, reference)
 
     def key(self, path: Path) -> str:
         """Return a digest of the scans that judge this one."""
-        return self.company[path].key if path in self.company else ""
+        return self.peers[path].key if path in self.peers else ""
 
     def load(self, path: Path) -> Loaded:
         """Read a scan again, and its description."""
@@ -93,7 +93,7 @@ class CompanyScorer:
         return self.folder.load_ready(self.known[path])
 
     def score(self, loaded: Loaded, path: Path) -> ScoredScan:
-        """Compare a scan with its company."""
+        """Compare a scan with its peers."""
         ready, described = loaded
         assert described is not None, "load gives both"
-        return self.company[path].scored(ready, described, self.uncovered)
+        return self.peers[path].scored(ready, described, self.uncovered)

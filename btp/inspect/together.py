@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from btp.data.coverage import Coverage
-from btp.data.given import Scan
+from btp.data.scan_objects import Scan
 from btp.errors import ConfigError, DataError
 from btp.evaluation.patch_distances import DescribedScan
 from btp.evaluation.together import Judge, Judgement, point_scores

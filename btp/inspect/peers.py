@@ -24,7 +24,7 @@ FEWEST_ALIKE = 6
 
 
 @dataclass(frozen=True)
-class Company:
+class Peers:
     """The scans that judge a scan.
 
     Attributes:
@@ -38,16 +38,16 @@ class Company:
     key: str
 
     def scored(self, ready: ReadyScan, described: DescribedScan, uncovered: str) -> ScoredScan:
-        """Score a scan by this company."""
+        """Score a scan by these others."""
         return replace(judged_scan(ready, described, self.judge, uncovered), group=self.group)
 
 
-def find_company(
+def find_peers(
     folder: DescribedFolder,
     known: Sequence[KnownScan],
     together: Together,
     reference: GoodScans | None,
-) -> dict[Path, Company]:
+) -> dict[Path, Peers]:
     """Decide by which others each scan is judged.
 
     Args:
@@ -75,16 +75,16 @@ def find_company(
         _refuse_another_part(sizes, good)
     device = folder.inspector.model.device
     good_key = _key(scan.digest for scan in good) if good else ""
-    alone = Company("", Judge(good=good, device=device), good_key)
-    company = {scan.path: alone for scan in known}
+    alone = Peers("", Judge(good=good, device=device), good_key)
+    peers = {scan.path: alone for scan in known}
     for number, group in enumerate(groups, 1):
         members = [known[row] for row in group]
         chosen = _chosen(members)
         judge = Judge([folder.load(scan) for scan in chosen], good, device=device)
         key = _key([good_key, *(scan.digest for scan in chosen)])
-        of_group = Company(str(number), judge, key)
-        company |= {scan.path: of_group for scan in members}
-    return company
+        of_group = Peers(str(number), judge, key)
+        peers |= {scan.path: of_group for scan in members}
+    return peers
 
 
 def alike_groups(sizes: torch.Tensor) -> list[list[int]]:

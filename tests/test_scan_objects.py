@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from btp.data.given import given_bytes, given_content, given_path, given_scans
 from btp.data.reading import read_scan
+from btp.data.scan_objects import given_bytes, given_content, given_path, given_scans
 from btp.errors import DataError
 
 POINTS = np.random.default_rng(0).normal(size=(50, 3))
