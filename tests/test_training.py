@@ -58,11 +58,11 @@ def test_every_trainable_parameter_gets_a_gradient(
     terms = joint_loss(scores, labels, features.fpfh, recipe.loss, recipe.training.geo_temperature)
     terms["total"].backward()
     # a shift before a batch norm is taken off again: these have no effect, hence no gradient but
-    # rounding
+    # rounding (5e-6 at most; the least of the others is 8e-5)
     shifts = {f"detector.gfcm.mlp{i}.0.bias" for i in (1, 2, 3)}
     for name, parameter in trainee.named_parameters():
         assert parameter.grad is not None, name
-        assert (parameter.grad.abs().max() > 1e-4) == (name not in shifts), name
+        assert (parameter.grad.abs().max() > 2e-5) == (name not in shifts), name
     assert all(p.grad is None for p in [*model.points.parameters(), *model.text.parameters()])
 
 
