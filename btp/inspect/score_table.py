@@ -32,7 +32,7 @@ class ScoreTable:
         name = f"scores.{share}" if share else "scores"
         self.path = folder / f"{name}.csv"
         self.unfinished = folder / f"{name}.unfinished.csv"
-        self._waiting = ""
+        self._begun, self._waiting = False, ""
 
     def begin(self) -> None:
         """Begin the unfinished table, without lines.
@@ -41,7 +41,7 @@ class ScoreTable:
             DataError: if it cannot be written.
         """
         write_text(self.unfinished, _lines([], header=True))
-        self._waiting = ""
+        self._begun = True
 
     def add(self, result: ScanResult) -> None:
         """Add a line to the unfinished table, as soon as the disk has room for it."""
@@ -65,7 +65,7 @@ class ScoreTable:
         try:
             write_text(self.path, _lines(worst_first(results), header=True))
         except DataError:
-            if self._waiting:
+            if self._waiting or not self._begun:  # an unfinished one of another run is not it
                 raise
             try:
                 self.unfinished.replace(self.path)
