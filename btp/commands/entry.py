@@ -62,7 +62,7 @@ def main() -> None:
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
-        _fail(f"{name} is not a command; {hint}")
+        fail(f"{name} is not a command; {hint}")
 
 
 def script(name: str) -> None:
@@ -86,7 +86,7 @@ def run(name: str, arguments: Sequence[str], program: str) -> None:
     try:
         sys.argv[1:] = checked(name, arguments, COMMANDS[name].bare)
     except ConfigError as error:
-        _fail(str(error))
+        fail(str(error))
     importlib.import_module(f"btp.commands.{name}").main()
 
 
@@ -106,6 +106,7 @@ def help_of(name: str, program: str) -> str:
     )
 
 
-def _fail(message: str) -> None:
+def fail(message: str) -> None:
+    """Print what is wrong, and end with exit code 2."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)

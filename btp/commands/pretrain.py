@@ -16,6 +16,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from btp.commands.settings import bfloat16_from, command, device_from, plain, script, whole
+from btp.commands.workspace import encoder_from
 from btp.config import build
 from btp.errors import ConfigError
 from btp.features.store import FeatureSet
@@ -43,7 +44,7 @@ FILE = "detector.safetensors"
 
 @script("pretrain")
 def main(config: DictConfig) -> None:
-    encoder = build(EncoderConfig, plain(config.encoder), "encoder")
+    encoder = encoder_from(config)
     encoder = replace(encoder, point_weights=None, text_weights=None, heads=None)
     device = device_from(config)
     bfloat16 = bfloat16_from(config.training)

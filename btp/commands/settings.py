@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from btp.commands import config_files
+from btp.commands.entry import fail
 from btp.errors import BTPError, ConfigError
 from btp.runtime.own_files import command_line
 from btp.runtime.processor import chosen_device, use_full_width
@@ -33,12 +34,12 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
                 function(config)
             except MissingMandatoryValue as error:
                 key = error.full_key
-                _fail(f"{key} has no value; set it on the command line: {key}=...")
+                fail(f"{key} has no value; set it on the command line: {key}=...")
             except BTPError as error:
                 if in_a_sweep():
                     print(f"error: {error}", file=sys.stderr)
                     raise  # a job of a sweep: the launcher tells the others' fate
-                _fail(str(error))
+                fail(str(error))
 
         def main() -> None:
             configs = str(config_files.CONFIGS)
@@ -51,11 +52,6 @@ def script(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callabl
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
-
-
-def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def in_a_sweep() -> bool:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from btp.errors import BTPError, DataError
 from btp.experiments.record import RunRecord, read_record, write_record
+from btp.runtime.locks import claimed
 
 BASELINES_FOLDER = "baselines"
 
@@ -38,16 +37,8 @@ class Run:
             raise DataError(
                 f"{self.folder}: cannot be made ({error.strerror}); choose another outputs=..."
             ) from error
-        lock = FileLock(path, timeout=-1 if wait else 0)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with claimed(path, wait) as mine:
+            yield mine
 
     @property
     def detector_path(self) -> Path:

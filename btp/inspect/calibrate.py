@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from btp.data.coverage import Coverage
@@ -33,10 +34,8 @@ def calibrate_on(
         ConfigError: if the rate of false alarms is out of range.
     """
     objects, maxima = list[float](), list[float]()
-    for _, reading in work_ahead(
-        lambda path: inspector.ready(path, coverage), scans.paths, workers
-    ):
-        _note(inspector.score([reading.result()])[0], objects, maxima)
+    for ready in _ready(inspector, scans, workers, coverage):
+        _note(inspector.score([ready])[0], objects, maxima)
     return calibrate(inspector.digest, objects, maxima, false_alarms, coverage)
 
 
@@ -61,10 +60,8 @@ def calibrate_against(
         ConfigError: if the rate of false alarms is out of range.
     """
     found: list[tuple[ReadyScan, DescribedScan]] = []
-    for _, reading in work_ahead(
-        lambda path: inspector.ready(path, coverage), scans.paths, workers
-    ):
-        found += inspector.describe([reading.result()])
+    for ready in _ready(inspector, scans, workers, coverage):
+        found += inspector.describe([ready])
     described = [each for _, each in found]
     kept = choose(described, MOST_OTHERS, seed=0)
     one_part = Judge(good=kept, device=inspector.model.device).good_weight > 0
@@ -80,6 +77,16 @@ def calibrate_against(
     return replace(thresholds, reference=len(good)), GoodScans(
         inspector.digest, coverage, tuple(good)
     )
+
+
+def _ready(
+    inspector: ScanModel, scans: ScanFiles, workers: int | None, coverage: Coverage
+) -> Iterator[ReadyScan]:
+    """Read and sample the scans, a few ahead."""
+    for _, reading in work_ahead(
+        lambda path: inspector.ready(path, coverage), scans.paths, workers
+    ):
+        yield reading.result()
 
 
 def _note(scored: ScoredScan, objects: list[float], maxima: list[float]) -> None:

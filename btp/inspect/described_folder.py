@@ -19,11 +19,11 @@ from btp.data.reading import read_scan
 from btp.errors import DataError
 from btp.evaluation.patch_distances import DescribedScan, extents
 from btp.inspect.overlap import work_ahead
-from btp.inspect.reference import read_safetensors
 from btp.inspect.scan import ReadyScan
 from btp.inspect.scan_files import ScanFiles
 from btp.inspect.scan_model import ScanModel
 from btp.runtime.files import file_digest, write_bytes
+from btp.weights.state_dict import read_safetensors
 
 FOLDER = "_descriptors"
 FORMAT = "1"

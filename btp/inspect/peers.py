@@ -10,11 +10,11 @@ from typing import Literal, get_args
 
 import torch
 
-from btp.errors import ConfigError, DataError
+from btp.errors import ConfigError
 from btp.evaluation.patch_distances import DescribedScan, agreement, extents
 from btp.evaluation.together import MOST_OTHERS, Judge
 from btp.inspect.described_folder import DescribedFolder, KnownScan
-from btp.inspect.reference import GoodScans
+from btp.inspect.reference import GoodScans, another_part
 from btp.inspect.scan import ReadyScan, ScoredScan
 from btp.inspect.together import FEWEST, judged_scan
 
@@ -136,8 +136,4 @@ def _refuse_another_part(sizes: torch.Tensor, good: Sequence[DescribedScan]) -> 
         return
     theirs = torch.stack([extents(scan) for scan in good])
     if not agreement(sizes, theirs).any():
-        raise DataError(
-            f"the reference is of another part: the extents of none of its {len(good)} scans agree "
-            "with any scan within 3 %. Give good scans of this part, in the same units and seen "
-            "from all sides"
-        )
+        raise another_part(f"the extents of none of its {len(good)} scans agree with any scan")

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 
-from btp.errors import ConfigError, WeightsError
+from btp.errors import ConfigError, DataError, WeightsError
 from btp.evaluation.patch_distances import COMPARED_SAMPLINGS, DescribedScan
 from btp.evaluation.together import MOST_OTHERS, choose
 from btp.runtime.files import write_bytes
 from btp.runtime.own_files import command_line
+from btp.weights.state_dict import read_safetensors
 
 FORMAT = "1"
 AGAIN = f"make it again: {command_line('calibrate', 'normal=DIR', 'detector=...')}"
@@ -49,6 +50,18 @@ class GoodScans:
                 f"the good scans were sampled with coverage={self.coverage}, and these are with "
                 f"{coverage}; use the same, or {AGAIN}"
             )
+
+
+def another_part(which_agree: str) -> DataError:
+    """Return the error for good scans that are not of the part to be judged.
+
+    Args:
+        which_agree: of which scans the extents agree with none, as "the extents of none ...".
+    """
+    return DataError(
+        f"the reference is of another part: {which_agree} within 3 %. Give good scans of this "
+        "part, in the same units and seen from all sides"
+    )
 
 
 def reference_path(calibration: Path) -> Path:
@@ -106,13 +119,6 @@ def read_good_scans(path: Path, detector: str) -> GoodScans:
             f"descriptors hold for one detector only; {AGAIN}"
         )
     return good
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Read the metadata and all tensors of a file."""
-    with safe_open(path, framework="pt") as file:
-        names = file.keys()
-        return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
 
 
 def own_tensors(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from btp.errors import DataError
 from btp.inspect.calibration import Calibration
 from btp.inspect.folder import decide, point_threshold
 from btp.inspect.outputs import Provenance, ScanOutputs, ScanResult
+from btp.inspect.reference import another_part
 from btp.inspect.scan_files import ScanFiles
 from btp.inspect.score_table import ScoreTable
 from btp.types import ALONE
@@ -85,10 +86,8 @@ def merge_shards(
     _refuse_other_settings(made, wanted)
     scored = [result for result in results if not result.error]
     if any(each.others for each in made.values()) and all(r.judged == ALONE for r in scored):
-        raise DataError(
-            f"the reference is of another part: the extents of none of the {len(scored)} scans "
-            "agree with those of a good one within 3 %. Give good scans of this part, in the same "
-            "units and seen from all sides"
+        raise another_part(
+            f"the extents of none of the {len(scored)} scans agree with those of a good one"
         )
     ScoreTable(out).finish(results)
     return Merged(results, missing)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from btp.data.coverage import Coverage
 from btp.data.scan_objects import Scan
-from btp.errors import ConfigError, DataError
+from btp.errors import ConfigError
 from btp.evaluation.patch_distances import DescribedScan
 from btp.evaluation.together import Judge, Judgement, point_scores
-from btp.inspect.reference import GoodScans
+from btp.inspect.reference import GoodScans, another_part
 from btp.inspect.scan import ReadyScan, ScoredScan, average_samplings
 from btp.inspect.scan_model import ScanModel
 from btp.types import ALONE
@@ -68,11 +68,8 @@ def score_together(
     good = () if reference is None else reference.scans
     judge = Judge(described if together else (), good, device=inspector.model.device)
     if good and not any(judge.knows(scan) for scan in described):
-        raise DataError(
-            f"the reference is of another part: the extents of none of the {len(good)} good scans "
-            f"agree with {'those of the scan' if len(scans) == 1 else 'any scan'} within 3 %. "
-            "Give good scans of this part, in the same units and seen from all sides"
-        )
+        whom = "those of the scan" if len(scans) == 1 else "any scan"
+        raise another_part(f"the extents of none of the {len(good)} good scans agree with {whom}")
     uncovered = inspector.detector.config.uncovered
     return [judged_scan(*each, judge, uncovered) for each in zip(ready, described, strict=True)]
 

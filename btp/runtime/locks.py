@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from btp.errors import DataError
 
@@ -21,16 +21,34 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         DataError: if it cannot be made.
     """
-    lock = FileLock(path)
+    with claimed(path, wait=True):
+        yield
+
+
+@contextlib.contextmanager
+def claimed(path: Path, wait: bool) -> Iterator[bool]:
+    """Hold a lock file and yield True; False if another process holds it and is not waited for.
+
+    Args:
+        path: as in `locked`.
+        wait: until no other process holds it.
+
+    Raises:
+        DataError: if it cannot be made.
+    """
+    lock = FileLock(path, timeout=-1 if wait else 0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    except Timeout:
+        yield False
+        return
     except OSError as error:
         raise DataError(
             f"{path.parent}: cannot write here ({error.strerror}); choose another folder"
         ) from error
     try:
-        yield
+        yield True
     finally:
         with contextlib.suppress(OSError):
             path.unlink()  # while it is held: who waits for this file sees that it is gone

@@ -96,6 +96,20 @@ def _refuse_impostors(path: Path) -> bytes:
     return head
 
 
+def read_safetensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read the metadata and all tensors of a .safetensors file.
+
+    Raises:
+        SafetensorError: if it is damaged.
+        OSError: if it cannot be read.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+
+
 def read_metadata(path: str | Path) -> dict[str, Any] | None:
     """Read the settings that this project keeps in a .safetensors header; None if there are none.
 

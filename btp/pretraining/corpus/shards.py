@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
-from tqdm import tqdm
 
 from btp.data.prepare import prepare
 from btp.geometry.local_geometry import local_geometry, surface_channels
@@ -23,7 +21,9 @@ from btp.models.point_encoder import PointBERTConfig, patchify
 from btp.pretraining.corpus.items import Source
 from btp.runtime.files import write_bytes
 from btp.runtime.processes import map_in_workers
+from btp.runtime.progress import Progress
 from btp.types import N_POINTS, Cloud
+from btp.weights.state_dict import read_safetensors
 
 SHARD = 128  # clouds a file
 TENSORS = ("points", "surface", "labels", "patch_index")
@@ -104,7 +104,7 @@ def load_corpus(
     )
     one_thread = functools.partial(torch.set_num_threads, 1)
     made = map_in_workers(make, missing, workers, one_thread)
-    for _ in tqdm(made, "corpus", len(missing), disable=not missing):
+    for _ in Progress("corpus", len(missing), "shard").over(made):
         pass
     return join([_read(_path(folder, n)) for n in numbers])
 
@@ -147,9 +147,7 @@ def _make(
 
 
 def _read(path: Path) -> CorpusClouds:
-    with safe_open(path, framework="pt") as file:
-        about = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about, tensors = read_safetensors(path)
     return CorpusClouds(
         **tensors,
         captions=tuple(map(tuple, json.loads(about["captions"]))),
